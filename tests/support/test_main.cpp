@@ -1,0 +1,23 @@
+// main of every test program: works alone and under mpirun. Under mpirun all ranks run the same tests; the job fails
+// if one rank's tests fail, and rank 0 alone writes the XML result.
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+int main(int argc, char** argv) {
+  int granted = 0;
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &granted);
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  at::set_num_threads(1);
+  testing::InitGoogleTest(&argc, argv);
+  if (rank != 0) {
+    testing::GTEST_FLAG(output) = "";
+    delete testing::UnitTest::GetInstance()->listeners().Release(
+        testing::UnitTest::GetInstance()->listeners().default_result_printer());
+  }
+  int failed = RUN_ALL_TESTS();
+  MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
+  MPI_Finalize();
+  return failed;
+}
