@@ -27,7 +27,7 @@ set(LEDA_FMT_FOLDER ${CMAKE_BINARY_DIR}/fmt_first)
 file(MAKE_DIRECTORY ${LEDA_FMT_FOLDER})
 file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${LEDA_FMT_FOLDER}/fmt SYMBOLIC)
 add_library(leda_fmt INTERFACE)
-target_include_directories(leda_fmt BEFORE SYSTEM INTERFACE ${LEDA_FMT_FOLDER})
+target_include_directories(leda_fmt SYSTEM BEFORE INTERFACE ${LEDA_FMT_FOLDER})
 target_compile_definitions(leda_fmt INTERFACE FMT_HEADER_ONLY)
 
 # LibTorch without find_package(Torch): the wheel's own configuration insists on a CUDA toolkit, which the CPU

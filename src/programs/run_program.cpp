@@ -1,0 +1,1 @@
+#include "programs/run_program.hpp"
