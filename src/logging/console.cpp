@@ -1,0 +1,53 @@
+#include "logging/console.hpp"
+
+#include <unistd.h>
+
+namespace leda::logging {
+
+Console::Console(int rank) : Console(rank, stdout, stderr) {}
+
+Console::Console(int rank, std::FILE* output, std::FILE* errors)
+    : rank_(rank), output_(output), errors_(errors), is_terminal_(isatty(fileno(output)) == 1) {}
+
+void Console::say(const std::string& line) {
+  if (speaks()) write_line(output_, line + "\n");
+}
+
+void Console::warn(const std::string& line) {
+  if (speaks()) write_line(errors_, "warning: " + line + "\n");
+}
+
+void Console::complain(const std::string& line) {
+  write_line(errors_, "rank " + std::to_string(rank_) + ": " + line + "\n");
+}
+
+void Console::redraw(const std::string& line) {
+  if (!speaks()) return;
+  const std::scoped_lock lock(mutex_);
+  const std::string text = "\r\033[K" + line;  // to the left margin, clear to the end of the line
+  std::fwrite(text.data(), 1, text.size(), output_);
+  std::fflush(output_);
+  has_redrawn_line_ = true;
+}
+
+void Console::keep_redrawn_line() {
+  const std::scoped_lock lock(mutex_);
+  if (!has_redrawn_line_) return;
+  std::fputc('\n', output_);
+  std::fflush(output_);
+  has_redrawn_line_ = false;
+}
+
+// Handed over in one piece, so that ranks sharing a terminal do not cut each other's lines.
+void Console::write_line(std::FILE* stream, const std::string& line) {
+  const std::scoped_lock lock(mutex_);
+  if (has_redrawn_line_) {
+    std::fputs("\r\033[K", output_);
+    std::fflush(output_);
+    has_redrawn_line_ = false;
+  }
+  std::fwrite(line.data(), 1, line.size(), stream);
+  std::fflush(stream);
+}
+
+}  // namespace leda::logging

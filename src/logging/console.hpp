@@ -1,0 +1,43 @@
+// What a run says to the person in front of it: one line at a time, from rank 0, flushed. Lives in main; may be used
+// from several threads.
+#pragma once
+
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+namespace leda::logging {
+
+class Console {
+ public:
+  explicit Console(int rank);
+  // Other streams than stdout and stderr; they must outlive the console.
+  Console(int rank, std::FILE* output, std::FILE* errors);
+
+  // Rank 0 only: a line on standard output.
+  void say(const std::string& line);
+  // Rank 0 only: a line on standard error, after "warning: ".
+  void warn(const std::string& line);
+  // Any rank: a line on standard error, after "rank N: ".
+  void complain(const std::string& line);
+
+  // Rank 0 only: a line on a terminal that the next redraw() replaces and the next say() moves below.
+  void redraw(const std::string& line);
+  // Leaves what redraw() drew last where it is and continues below it.
+  void keep_redrawn_line();
+
+  bool is_terminal() const { return is_terminal_; }  // standard output
+  bool speaks() const { return rank_ == 0; }
+
+ private:
+  void write_line(std::FILE* stream, const std::string& line);
+
+  int rank_;
+  std::FILE* output_;
+  std::FILE* errors_;
+  bool is_terminal_;
+  std::mutex mutex_;
+  bool has_redrawn_line_ = false;
+};
+
+}  // namespace leda::logging
