@@ -1,7 +1,7 @@
 // What ranks say to each other, on tensors. Every call is collective: all ranks make the same calls in the same order
 // with equal shapes and types. Tensors are contiguous; a rank may hold none of the samples, but never skips a call.
-// Implementations: SingleProcessCommunicator, MpiCommunicator. A communicator lives in main and outlives its users;
-// it is used from one thread (autograd's hooks run on the thread that called backward).
+// Implementations: SingleProcessCommunicator, MpiCommunicator; ThreadCommunicator in the tests. A communicator lives in
+// main and outlives its users; it is used from one thread (autograd's hooks run on the thread that called backward).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,8 @@
 
 namespace leda::distributed {
 
-// A collective under way. The tensor it works on must stay alive and untouched until wait() has returned.
+// A collective under way. It keeps the tensor alive; nobody touches the values until wait() has returned. Destroying it
+// before that is for unwinding only: the result is lost.
 class PendingCollective {
  public:
   virtual ~PendingCollective() = default;
@@ -36,6 +37,9 @@ class Communicator {
   // All ranks' tensors of equal shape, stacked: [size, ...]. Any type.
   virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
   virtual void barrier() = 0;
+  // A communicator of the same ranks whose calls never mix with this one's: order is kept within each, not between
+  // them. Collective. Must not outlive this one.
+  virtual std::unique_ptr<Communicator> duplicate() = 0;
   // Ends the whole job with this exit code, now. For a rank that cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

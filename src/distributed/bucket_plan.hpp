@@ -1,0 +1,42 @@
+// Which gradients travel together. A plan depends on the parameters' sizes and order only, is made once, and is kept
+// in the checkpoint: another plan sums in another order, which changes the last bits (docs/decisions/0002).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace leda::distributed {
+
+struct NamedParameter {
+  std::string name;
+  at::Tensor tensor;
+};
+
+struct SynchronizerOptions {
+  std::int64_t bucket_bytes = std::int64_t{25} << 20;
+  // The first to leave is small, so that communication begins early.
+  std::int64_t first_bucket_bytes = std::int64_t{1} << 20;
+};
+
+struct BucketPlan {
+  // Buckets in the order in which they leave; each lists indices into the parameters' order of registration.
+  std::vector<std::vector<int>> parameter_indices;
+
+  std::string text() const;  // JSON, [[2, 1], [0]]
+  // Error(data) for anything but a list of lists of indices.
+  static BucketPlan from_text(const std::string& text);
+  // 64 bits of text(), to compare plans over ranks.
+  std::uint64_t hash() const;
+
+  bool operator==(const BucketPlan&) const = default;
+};
+
+// Fills buckets in reverse order of registration, which is about the order in which backward finishes gradients. A
+// bucket is closed when the next parameter would exceed its limit or has another type; a parameter larger than the
+// limit travels alone.
+BucketPlan plan_buckets(const std::vector<NamedParameter>& parameters, const SynchronizerOptions& options);
+
+}  // namespace leda::distributed

@@ -1,0 +1,43 @@
+// Ranks that are processes under MPI, with tensors in host memory. Every MPI call's result is checked. Needs a running
+// MPI (MpiSession) and ends before it. One thread at a time. Shows mpi.h: make_communicator.hpp is for everybody else.
+#pragma once
+
+#include <mpi.h>
+
+#include "distributed/communicator.hpp"
+
+namespace leda::distributed {
+
+class MpiCommunicator : public Communicator {
+ public:
+  // Works on a duplicate of `parent`. Longer messages than max_count elements (or bytes) travel in pieces: an MPI
+  // count is an int. Collective.
+  explicit MpiCommunicator(MPI_Comm parent, std::int64_t max_count = std::int64_t{1} << 30);
+  ~MpiCommunicator() override;
+  MpiCommunicator(const MpiCommunicator&) = delete;
+  MpiCommunicator& operator=(const MpiCommunicator&) = delete;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  int local_rank() const override { return local_rank_; }
+  int local_size() const override { return local_size_; }
+
+  std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  void broadcast(at::Tensor tensor, int root) override;
+  at::Tensor all_gather(const at::Tensor& tensor) override;
+  void barrier() override;
+  std::unique_ptr<Communicator> duplicate() override;
+  [[noreturn]] void abort(int exit_code) override;
+
+ private:
+  void broadcast_bytes(std::byte* bytes, std::int64_t num_bytes, int root);
+
+  MPI_Comm communicator_ = MPI_COMM_NULL;
+  std::int64_t max_count_;
+  int rank_ = 0;
+  int size_ = 1;
+  int local_rank_ = 0;
+  int local_size_ = 1;
+};
+
+}  // namespace leda::distributed

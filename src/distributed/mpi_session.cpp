@@ -1,0 +1,85 @@
+#include "distributed/mpi_session.hpp"
+
+#include <fmt/format.h>
+#include <mpi.h>
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "distributed/mpi_check.hpp"
+
+namespace leda::distributed {
+namespace {
+
+std::optional<int> number_in_environment(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  const std::string_view digits(text);
+  int number = 0;
+  const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (result.ec != std::errc()) return std::nullopt;
+  return number;
+}
+
+void check_thread_level() {
+  int granted = 0;
+  check_mpi(MPI_Query_thread(&granted), "MPI_Query_thread");
+  if (granted >= MPI_THREAD_SERIALIZED) return;
+  throw base::ErrorOnAllRanks(base::ExitCode::communication,
+                              {.what = "this MPI does not grant MPI_THREAD_SERIALIZED",
+                               .value = fmt::format("granted level {}", granted),
+                               .why = "gradients leave from the thread that runs backward",
+                               .remedy = "use an MPI built with thread support"});
+}
+
+}  // namespace
+
+MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
+  int is_running = 0;
+  check_mpi(MPI_Initialized(&is_running), "MPI_Initialized");
+  if (is_running == 0) {
+    int granted = 0;
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &granted), "MPI_Init_thread");
+    owns_mpi_ = true;
+    check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  }
+  check_mpi(MPI_Comm_rank(MPI_COMM_WORLD, &rank_), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &size_), "MPI_Comm_size");
+  check_thread_level();
+  check_launched_world(size_);
+}
+
+MpiSession::~MpiSession() {
+  if (!owns_mpi_) return;
+  if (std::uncaught_exceptions() > exceptions_at_start_) abort(static_cast<int>(base::ExitCode::internal));
+  MPI_Finalize();
+}
+
+void MpiSession::abort(int exit_code) const {
+  std::fflush(nullptr);
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+void check_launched_world(int world_size) {
+  if (world_size > 1) return;
+  // mpirun's word counts before Slurm's: inside an allocation, mpirun -np 1 means one.
+  const char* variable = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr ? "OMPI_COMM_WORLD_SIZE" : "SLURM_NTASKS";
+  const std::optional<int> num_announced = number_in_environment(variable);
+  if (!num_announced || *num_announced <= 1) return;
+  throw base::Error(
+      base::ExitCode::communication,
+      {.what = fmt::format("{} announces {} ranks, but this process is alone", variable, *num_announced),
+       .value = "world size 1",
+       .why = "each process would train by itself, all of them into the same folder",
+       .remedy =
+           "start with mpirun, or with srun --mpi=pmix where Slurm and MPI share a PMIx; for one rank on purpose, "
+           "mpirun -np 1"});
+}
+
+}  // namespace leda::distributed

@@ -1,0 +1,34 @@
+// MPI for the length of main: started by the constructor, ended by the destructor; every MPI communicator lives in
+// between. Where something else has started MPI already (a test program's main), it is used and left running.
+#pragma once
+
+namespace leda::distributed {
+
+class MpiSession {
+ public:
+  // Error(communication) where MPI grants fewer threads than needed (MPI_THREAD_SERIALIZED), or where a launcher
+  // announced N ranks but each process found itself alone.
+  MpiSession();
+  // Waits for the other ranks, except while an exception passes: then they may never come, and the job is aborted.
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  // Ends all ranks with this exit code, now.
+  [[noreturn]] void abort(int exit_code) const;
+
+ private:
+  bool owns_mpi_ = false;
+  int rank_ = 0;
+  int size_ = 1;
+  int exceptions_at_start_ = 0;
+};
+
+// Error(communication) if OMPI_COMM_WORLD_SIZE or SLURM_NTASKS announce more than one rank while MPI found one: the
+// N processes would each train alone, into the same folder. SLURM_NTASKS counts only inside a task of srun
+// (SLURM_PROCID beyond the batch step), because a batch script may start one process by itself.
+void check_launched_world(int world_size);
+
+}  // namespace leda::distributed

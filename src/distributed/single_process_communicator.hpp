@@ -1,0 +1,23 @@
+// A world of one rank: every collective is the identity, on any device. No MPI needed.
+#pragma once
+
+#include "distributed/communicator.hpp"
+
+namespace leda::distributed {
+
+class SingleProcessCommunicator : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  int local_rank() const override { return 0; }
+  int local_size() const override { return 1; }
+
+  std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  void broadcast(at::Tensor tensor, int root) override;
+  at::Tensor all_gather(const at::Tensor& tensor) override;
+  void barrier() override {}
+  std::unique_ptr<Communicator> duplicate() override;
+  [[noreturn]] void abort(int exit_code) override;
+};
+
+}  // namespace leda::distributed
