@@ -1,0 +1,133 @@
+#include "language/candidate_words.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/one_hot.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace leda::language {
+
+namespace {
+
+using base::ErrorOnAllRanks;
+using base::ExitCode;
+
+void check(const CandidateOptions& options, std::size_t num_levels) {
+  if (options.placement != "position" && options.placement != "image") {
+    throw ErrorOnAllRanks(ExitCode::options, {.what = "words.placement is neither position nor image",
+                                              .value = options.placement,
+                                              .why = "it decides where candidate words apply",
+                                              .remedy = "set words.placement = position"});
+  }
+  if (!(options.air_weight >= 0.0)) {
+    throw ErrorOnAllRanks(ExitCode::options, {.what = "words.air_weight is negative",
+                                              .value = fmt::format("{}", options.air_weight),
+                                              .why = "it scales a number of pixels",
+                                              .remedy = "use a number from 0 to 1"});
+  }
+  if (options.placement == "position") return;
+  const bool in_range = std::ranges::all_of(options.thresholds, [](double rho) { return rho > 0.0 && rho <= 1.0; });
+  if (options.thresholds.size() != num_levels || !in_range) {
+    throw ErrorOnAllRanks(ExitCode::options,
+                          {.what = "words.thresholds do not fit the token pyramid",
+                           .value = fmt::format("{}", fmt::join(options.thresholds, ",")),
+                           .why = fmt::format("{} levels need one threshold each, above 0 and at most 1", num_levels),
+                           .remedy = "use 0.95,0.90,0.80 for three levels"});
+  }
+}
+
+// Brings a dimension to `size` by cutting off or by appending zeros.
+at::Tensor resize_dimension(const at::Tensor& values, std::int64_t dimension, std::int64_t size) {
+  const std::int64_t present = values.size(dimension);
+  if (present >= size) return values.narrow(dimension, 0, size);
+  std::vector<std::int64_t> padding(static_cast<std::size_t>(2 * (values.dim() - dimension)), 0);
+  padding.back() = size - present;
+  return at::constant_pad_nd(values, padding, 0);
+}
+
+// B x H x W x T -> B x rows x columns x T: sums over cells of side x side, absent pixels counting nothing.
+at::Tensor sum_cells(const at::Tensor& counts, std::int64_t side, std::int64_t rows, std::int64_t columns) {
+  const at::Tensor fitted = resize_dimension(resize_dimension(counts, 1, rows * side), 2, columns * side);
+  return fitted.reshape({counts.size(0), rows, side, columns, side, counts.size(3)}).sum({2, 4});
+}
+
+}  // namespace
+
+CandidateWords::CandidateWords(const TissueWords& words, const at::Tensor& codebook, CandidateOptions options,
+                               std::vector<int> strides, int downsampling)
+    : options_(std::move(options)), strides_(std::move(strides)), downsampling_(downsampling) {
+  check(options_, strides_.size());
+  // Sums in double: a mean over words is then the same on every device.
+  const at::Tensor membership = words.membership().to(codebook.device(), at::kDouble);
+  const at::Tensor embeddings = codebook.detach().to(at::kDouble);
+  num_words_ = membership.sum(1);
+  embedding_sums_ = at::matmul(membership, embeddings);
+  square_norm_sums_ = at::matmul(membership, embeddings.square().sum(1));
+  result_type_ = codebook.scalar_type();
+}
+
+std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& tissue,
+                                                            std::span<const LevelGrid> grids) const {
+  TORCH_INTERNAL_ASSERT(grids.size() == strides_.size(), "one grid per level");
+  const at::Tensor labels = tissue.to(num_words_.device(), at::kLong);
+  // Pixels per tissue on the finest grid; coarser cells are sums of finer ones.
+  const auto ceil_divide = [](std::int64_t value, std::int64_t by) { return (value + by - 1) / by; };
+  const at::Tensor one_hot = at::one_hot(labels, ct::kNumTissues);
+  const at::Tensor pixel_counts = sum_cells(one_hot, downsampling_, ceil_divide(labels.size(1), downsampling_),
+                                            ceil_divide(labels.size(2), downsampling_))
+                                      .to(at::kDouble);
+
+  std::vector<LevelCandidates> levels(strides_.size());
+  for (std::size_t index = 0; index < levels.size(); ++index) {
+    LevelCandidates& level = levels[index];
+    level.exists = grids[index].rows > 0 && grids[index].columns > 0;
+    if (!level.exists) continue;
+    const bool is_last = index + 1 == levels.size();
+    level.tissue = cell_tissue(pixel_counts, strides_[index], grids[index], is_last ? 1.0 : options_.air_weight);
+    if (options_.placement == "image") {
+      place_by_image(pixel_counts.sum({1, 2}), options_.thresholds[index], level);
+    } else {
+      place_by_position(level);
+    }
+  }
+  return levels;
+}
+
+at::Tensor CandidateWords::cell_tissue(const at::Tensor& pixel_counts, int stride, LevelGrid grid,
+                                       double air_weight) const {
+  at::Tensor weights = at::ones({ct::kNumTissues}, pixel_counts.options());
+  weights[static_cast<std::int64_t>(ct::Tissue::air)] = air_weight;
+  return at::argmax(sum_cells(pixel_counts, stride, grid.rows, grid.columns) * weights, -1).to(at::kByte);
+}
+
+void CandidateWords::place_by_position(LevelCandidates& level) const {
+  const at::Tensor cell = level.tissue.to(at::kLong);
+  const at::Tensor means = (embedding_sums_ / num_words_.unsqueeze(1)).to(result_type_);
+  const at::Tensor square_norms = (square_norm_sums_ / num_words_).to(result_type_);
+  const std::vector<std::int64_t> shape{cell.size(0), cell.size(1), cell.size(2), means.size(1)};
+  level.mean_embedding = means.index_select(0, cell.reshape({-1})).reshape(shape);
+  level.mean_square_norm = square_norms.index_select(0, cell.reshape({-1})).reshape(cell.sizes());
+}
+
+void CandidateWords::place_by_image(const at::Tensor& pixels, double threshold, LevelCandidates& level) const {
+  const at::Tensor scores = pixels / pixels.amax(1, true);
+  const at::Tensor chosen = scores.ge(threshold).to(at::kDouble);  // B x T; the largest tissue is always in
+  const at::Tensor num_words = at::matmul(chosen, num_words_);
+  const std::int64_t batch = pixels.size(0);
+  level.mean_embedding = (at::matmul(chosen, embedding_sums_) / num_words.unsqueeze(1))
+                             .to(result_type_)
+                             .reshape({batch, 1, 1, embedding_sums_.size(1)});
+  level.mean_square_norm = (at::matmul(chosen, square_norm_sums_) / num_words).to(result_type_).reshape({batch, 1, 1});
+}
+
+}  // namespace leda::language
