@@ -133,7 +133,7 @@ class ThreadCommunicator : public distributed::Communicator {
 
   at::Tensor all_gather(const at::Tensor& tensor) override {
     const c10::NoGradGuard no_gradients;
-    const MeetingKey key = meet("all_gather", tensor);
+    const MeetingKey key = meet("all_gather", tensor.contiguous());
     return at::stack(world_.parts(key, rank_));
   }
 

@@ -1,0 +1,119 @@
+#include "distributed/mpi_session.hpp"
+
+#include <ATen/ops/empty.h>
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "base/error.hpp"
+#include "distributed/make_communicator.hpp"
+#include "distributed/mpi_communicator.hpp"
+#include "distributed/single_process_communicator.hpp"
+
+namespace leda::distributed {
+namespace {
+
+TEST(MpiSession, UsesAndLeavesAnMpiThatOthersStarted) {
+  {
+    const MpiSession session;
+    int size = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    EXPECT_EQ(session.size(), size);
+    const auto communicator = make_communicator(session);
+    EXPECT_EQ(communicator->rank(), session.rank());
+    EXPECT_EQ(communicator->size(), size);
+    const bool is_single = dynamic_cast<SingleProcessCommunicator*>(communicator.get()) != nullptr;
+    EXPECT_EQ(is_single, size == 1);
+  }
+  int is_finalized = 1;
+  MPI_Finalized(&is_finalized);
+  EXPECT_EQ(is_finalized, 0);
+}
+
+TEST(MpiCommunicator, RefusesDeviceTensorsByName) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  try {
+    communicator.start_all_reduce(at::empty({2}, at::TensorOptions().device(at::kMeta)));
+    FAIL();
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
+    EXPECT_NE(error.text().what.find("meta"), std::string::npos);
+    EXPECT_NE(error.text().why.find("NCCL"), std::string::npos);
+  }
+}
+
+TEST(MpiCommunicator, RefusesWhatItCannotSum) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  EXPECT_THROW(communicator.start_all_reduce(at::empty({2}, at::kBool)), std::logic_error);
+  EXPECT_THROW(communicator.start_all_reduce(at::empty({2, 3}, at::kFloat).t()), std::logic_error);
+}
+
+TEST(MpiCommunicator, AnMpiFailureIsAnErrorWithItsText) {
+  MpiCommunicator communicator(MPI_COMM_WORLD);
+  try {
+    communicator.broadcast(at::empty({2}, at::kFloat), 1000000);
+    FAIL();
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
+    EXPECT_NE(error.text().value.find("MPI_ERR_ROOT"), std::string::npos) << error.what();
+  }
+}
+
+// Puts variables of the launcher in place for one test.
+class LaunchedWorld : public testing::Test {
+ protected:
+  ~LaunchedWorld() override {
+    set("OMPI_COMM_WORLD_SIZE", old_mpirun_);
+    set("SLURM_NTASKS", old_slurm_);
+  }
+
+  static std::optional<std::string> get(const char* name) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }
+  static void set(const char* name, const std::optional<std::string>& value) {
+    if (value) {
+      setenv(name, value->c_str(), 1);
+    } else {
+      unsetenv(name);
+    }
+  }
+  static void launch(const std::optional<std::string>& mpirun, const std::optional<std::string>& slurm) {
+    set("OMPI_COMM_WORLD_SIZE", mpirun);
+    set("SLURM_NTASKS", slurm);
+  }
+
+ private:
+  std::optional<std::string> old_mpirun_ = get("OMPI_COMM_WORLD_SIZE");
+  std::optional<std::string> old_slurm_ = get("SLURM_NTASKS");
+};
+
+TEST_F(LaunchedWorld, OneOfManySingletonsIsRefused) {
+  launch(std::nullopt, "4");
+  try {
+    check_launched_world(1);
+    FAIL();
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
+    EXPECT_NE(error.text().what.find("SLURM_NTASKS announces 4 ranks"), std::string::npos);
+  }
+  launch("2", std::nullopt);
+  EXPECT_THROW(check_launched_world(1), base::Error);
+}
+
+TEST_F(LaunchedWorld, OneRankOnPurposeAndManyRanksPass) {
+  launch(std::nullopt, std::nullopt);
+  EXPECT_NO_THROW(check_launched_world(1));
+  launch("1", "4");
+  EXPECT_NO_THROW(check_launched_world(1));
+  launch(std::nullopt, "not a number");
+  EXPECT_NO_THROW(check_launched_world(1));
+  launch("4", "4");
+  EXPECT_NO_THROW(check_launched_world(4));
+}
+
+}  // namespace
+}  // namespace leda::distributed
