@@ -1,0 +1,28 @@
+// What a checkpoint holds, in memory. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "distributed/communicator.hpp"
+#include "storage/safetensors.hpp"
+
+namespace leda::checkpoint {
+
+struct CheckpointContent {
+  std::map<std::string, storage::TensorArchive> archives;  // file stem -> tensors: "networks", "optimisers"
+  std::string state_json;                                  // counters, schedule, data position: state.json as it is
+};
+
+struct LoadedCheckpoint {
+  std::int64_t step = 0;
+  bool is_last = false;  // the run was finished
+  CheckpointContent content;
+  std::string provenance_json;  // as it was saved; empty where it is missing or damaged
+};
+
+// Collective: every rank gets rank 0's checkpoint.
+void broadcast_checkpoint(distributed::Communicator& communicator, LoadedCheckpoint& checkpoint);
+
+}  // namespace leda::checkpoint
