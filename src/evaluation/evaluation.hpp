@@ -1,0 +1,41 @@
+// Measures denoisers over a data set on any number of ranks, beside the yardsticks without learning. Every figure is
+// taken per slice inside the body, on images clipped to the window, then averaged over slices.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ct/hounsfield.hpp"
+#include "data/shard_catalogue.hpp"
+#include "distributed/communicator.hpp"
+#include "evaluation/evaluation_result.hpp"
+#include "logging/console.hpp"
+
+namespace leda::evaluation {
+
+// A trained denoiser. Methods of equal name are one row of the table, one seed each.
+struct Method {
+  std::string name{};  // the row, "with LEDA" say
+  std::int64_t seed = 0;
+  // 1 x 1 x H x W to the same shape, network range, the options' dtype. Runs on one rank alone: no collectives inside.
+  std::function<at::Tensor(const at::Tensor& low_dose)> denoise{};
+};
+
+struct EvaluationOptions {
+  ct::Window window{};
+  at::ScalarType dtype = at::kFloat;
+  std::int64_t max_tuning_slices = 6;  // evenly spaced over the validation slices
+};
+
+// Collective. Slices are shared out over the ranks; every rank returns the same result, to the last bit whatever the
+// number of ranks. Throws Error(data) for data without low dose or without a body, Error(non_finite) for a method that
+// answers with NaN.
+EvaluationResult evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
+                          const std::vector<Method>& methods, const EvaluationOptions& options,
+                          distributed::Communicator& communicator, logging::Console& console);
+
+}  // namespace leda::evaluation

@@ -1,0 +1,207 @@
+#include "evaluation/evaluation.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full_like.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.hpp"
+#include "distributed/single_process_communicator.hpp"
+#include "evaluation/body_mask.hpp"
+#include "evaluation/comparison_picture.hpp"
+#include "evaluation/evaluation_report.hpp"
+#include "storage/durable_file.hpp"
+#include "tests/evaluation/disc_dataset.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/thread_ranks.hpp"
+
+namespace leda::evaluation {
+namespace {
+
+const ct::Window kWindow{-1000.0, 2000.0};
+
+// Moves soft tissue towards its value; every seed by another share.
+Method towards_tissue(const std::string& name, std::int64_t seed, double share) {
+  const double tissue = 1050.0 / 3000.0;
+  return {.name = name, .seed = seed, .denoise = [=](const at::Tensor& low_dose) {
+            const auto is_tissue = (low_dose - tissue).abs().lt(0.06);
+            return low_dose + share * (tissue - low_dose) * is_tissue;
+          }};
+}
+
+std::vector<Method> four_methods() {
+  return {towards_tissue("without LEDA", 0, 0.50), towards_tissue("without LEDA", 1, 0.54),
+          towards_tissue("with LEDA", 0, 0.60), towards_tissue("with LEDA", 1, 0.64)};
+}
+
+class Evaluation : public testing::Test {
+ protected:
+  EvaluationResult evaluate_with(const std::vector<Method>& methods, distributed::Communicator& communicator,
+                                 at::ScalarType dtype = at::kDouble) {
+    logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
+    return evaluate(test_, validation_, methods, {.window = kWindow, .dtype = dtype, .max_tuning_slices = 3},
+                    communicator, console);
+  }
+
+  EvaluationResult evaluate_alone(const std::vector<Method>& methods) {
+    distributed::SingleProcessCommunicator alone;
+    return evaluate_with(methods, alone);
+  }
+
+  test::TemporaryFolder folder_;
+  data::ShardCatalogue test_ = test::disc_dataset(folder_.path() / "test", 7, 1, true);
+  data::ShardCatalogue validation_ = test::disc_dataset(folder_.path() / "validation", 4, 2);
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet_{std::fopen("/dev/null", "w"), &std::fclose};
+};
+
+TEST_F(Evaluation, RowsAreInTheTablesOrderAndFiguresAreMeansOverSlices) {
+  const EvaluationResult result = evaluate_alone(four_methods());
+  ASSERT_EQ(result.rows.size(), 5u);
+  EXPECT_EQ(result.rows[0].name, "low dose");
+  EXPECT_EQ(result.rows[1].name, "best Gaussian");
+  EXPECT_EQ(result.rows[2].name, "non-local means");
+  EXPECT_EQ(result.rows[3].name, "without LEDA");
+  EXPECT_EQ(result.rows[4].name, "with LEDA");
+  EXPECT_EQ(result.num_slices(), 6);
+  EXPECT_EQ(result.num_slices_left_out, 1);  // air
+  EXPECT_EQ(result.num_patients(), 4);
+  EXPECT_EQ(result.references, (std::vector<std::string>{"normal dose", "noise free"}));
+
+  double sum = 0.0;
+  for (const std::int64_t id : result.slice_ids) {
+    const data::Slice slice = test_.read_slice(id, {.low_dose = true});
+    const at::Tensor difference = (slice.low_dose_hu.clamp(-1000, 2000) - slice.normal_dose_hu.clamp(-1000, 2000));
+    const at::Tensor body = body_mask(slice.normal_dose_hu).to(at::kBool);
+    sum += std::sqrt(difference.masked_select(body).to(at::kDouble).square().mean().item<double>());
+  }
+  EXPECT_NEAR(result.low_dose_rmse_hu(), sum / 6.0, 1e-10);
+  EXPECT_NEAR(result.low_dose_rmse_hu(), test::kDiscNoiseHu, 1.0);
+  EXPECT_EQ(result.rows[0].against[0].gain_percent.mean, 0.0);
+  EXPECT_GT(result.rows[2].against[1].gain_percent.mean, 40.0);
+}
+
+TEST_F(Evaluation, SeedsOfAMethodBecomeOneRowWithTheirSpread) {
+  const EvaluationResult result = evaluate_alone(four_methods());
+  const EvaluationResult seed_0 = evaluate_alone({four_methods()[0]});
+  const EvaluationResult seed_1 = evaluate_alone({four_methods()[1]});
+  const ReferenceFigures& both = result.rows[3].against[0];
+  const double a = seed_0.rows[3].against[0].rmse_hu.mean;
+  const double b = seed_1.rows[3].against[0].rmse_hu.mean;
+  EXPECT_EQ(result.rows[3].seeds, (std::vector<std::int64_t>{0, 1}));
+  EXPECT_NEAR(both.rmse_hu.mean, 0.5 * (a + b), 1e-12);
+  EXPECT_NEAR(both.rmse_hu.deviation, std::abs(a - b) / std::sqrt(2.0), 1e-12);
+  EXPECT_NEAR(both.gain_percent.mean, 100.0 * (1.0 - 0.5 * (a + b) / result.low_dose_rmse_hu()), 1e-10);
+  ASSERT_EQ(result.comparisons.size(), 2u);
+  EXPECT_EQ(result.comparisons[0].first, "without LEDA");
+  EXPECT_EQ(result.comparisons[0].second, "with LEDA");
+  EXPECT_EQ(result.comparisons[0].unit, "slices");  // 4 patients are too few to draw from
+  EXPECT_NEAR(result.comparisons[0].rmse_hu.mean,
+              result.rows[4].against[0].rmse_hu.mean - result.rows[3].against[0].rmse_hu.mean, 1e-12);
+  double over_patients = 0.0;
+  for (const PatientFigures& patient : both.by_patient) {
+    over_patients += patient.mean.rmse_hu * static_cast<double>(patient.num_slices);
+  }
+  EXPECT_NEAR(over_patients / 6.0, both.rmse_hu.mean, 1e-12);
+}
+
+TEST_F(Evaluation, IsTheSameOnOneAndOnThreeRanks) {
+  const std::string alone = to_json(evaluate_alone(four_methods()));
+  std::mutex mutex;
+  std::vector<std::string> on_three_ranks;
+  test::run_ranks(3, [&](distributed::Communicator& communicator) {
+    const std::string json = to_json(evaluate_with(four_methods(), communicator));
+    const std::lock_guard lock(mutex);
+    on_three_ranks.push_back(json);
+  });
+  ASSERT_EQ(on_three_ranks.size(), 3u);
+  for (const std::string& json : on_three_ranks) EXPECT_EQ(json, alone);
+}
+
+TEST_F(Evaluation, MethodsWorkInTheirOwnPrecision) {
+  distributed::SingleProcessCommunicator alone;
+  at::ScalarType seen = at::kDouble;
+  const Method method{.name = "identity", .seed = 0, .denoise = [&](const at::Tensor& low_dose) {
+                        seen = low_dose.scalar_type();
+                        EXPECT_EQ(low_dose.sizes(), (at::IntArrayRef{1, 1, test::kDiscSide, test::kDiscSide}));
+                        return low_dose;
+                      }};
+  const EvaluationResult result = evaluate_with({method}, alone, at::kFloat);
+  EXPECT_EQ(seen, at::kFloat);
+  EXPECT_NEAR(result.rows[3].against[0].rmse_hu.mean, result.low_dose_rmse_hu(), 1e-3);
+}
+
+TEST_F(Evaluation, NamesADeadNetwork) {
+  const Method dead{
+      .name = "with LEDA", .seed = 4, .denoise = [](const at::Tensor& low_dose) { return low_dose + 0.01; }};
+  const EvaluationResult result = evaluate_alone({towards_tissue("with LEDA", 3, 0.5), dead});
+  EXPECT_EQ(result.rows[3].dead_seeds, (std::vector<std::int64_t>{4}));
+  EXPECT_NE(table_text(result).find("DEAD: with LEDA, seed 4"), std::string::npos);
+}
+
+TEST_F(Evaluation, RefusesAnswersThatAreNotFinite) {
+  const Method broken{.name = "broken", .seed = 2, .denoise = [](const at::Tensor& low_dose) {
+                        return at::full_like(low_dose, std::numeric_limits<double>::quiet_NaN());
+                      }};
+  try {
+    evaluate_alone({broken});
+    FAIL() << "no error";
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
+    EXPECT_NE(error.text().what.find("\"broken\" (seed 2)"), std::string::npos);
+  }
+}
+
+TEST_F(Evaluation, TableNamesAllThatIsNeededToReadIt) {
+  const std::string table = table_text(evaluate_alone(four_methods()));
+  for (const std::string part :
+       {"inside the body", "6 test slices of 4 patients", "Window leda [-1000, 2000] HU, dose 25 %",
+        "RMSE of the low dose:", "against normal dose", "against noise free", "best Gaussian: sigma",
+        "non-local means: h", "3 validation slices", "95 % interval", "1 slice without a body left out",
+        "sample standard deviation"}) {
+    EXPECT_NE(table.find(part), std::string::npos) << part << " is not in\n" << table;
+  }
+  std::istringstream lines(table);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100u) << line;
+}
+
+TEST_F(Evaluation, FilesHoldTheSameFigures) {
+  const EvaluationResult result = evaluate_alone(four_methods());
+  write_evaluation(folder_.path() / "run" / "evaluation", result);
+  const auto read = [&](const std::string& name) {
+    return storage::read_text_file(folder_.path() / "run" / "evaluation" / name);
+  };
+  EXPECT_EQ(read("evaluation.txt"), table_text(result));
+  const nlohmann::json json = nlohmann::json::parse(read("evaluation.json"));
+  EXPECT_EQ(json["methods"].size(), 5u);
+  EXPECT_EQ(json["low_dose_rmse_hu"].get<double>(), result.low_dose_rmse_hu());
+  EXPECT_EQ(json["methods"][4]["against"][1]["ssim"]["mean"].get<double>(), result.rows[4].against[1].ssim.mean);
+  EXPECT_EQ(json["methods"][4]["against"][0]["patients"].size(), 4u);
+  EXPECT_EQ(json["methods"][4]["against"][0]["slice_rmse_hu"].size(), 6u);
+  EXPECT_EQ(json["comparisons"].size(), 2u);
+
+  std::istringstream csv(read("evaluation.csv"));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(csv, line);) lines.push_back(line);
+  // Per reference: three rows without seeds, two methods with two seeds and a mean each.
+  ASSERT_EQ(lines.size(), 1u + 2u * (3u + 2u * 3u));
+  EXPECT_EQ(lines[0], "reference,method,seed,num_slices,rmse_hu,psnr_db,ssim,gain_percent");
+  EXPECT_EQ(lines[1].find("normal dose,low dose,mean,6,"), 0u) << lines[1];
+  EXPECT_EQ(lines[5].find("normal dose,without LEDA,1,6,"), 0u) << lines[5];
+}
+
+TEST_F(Evaluation, PictureShowsASliceWithABody) {
+  EXPECT_NE(choose_picture_slice(test_), 0);
+  const std::filesystem::path path = folder_.path() / "comparison.png";
+  write_comparison_picture(path, test_, four_methods(), {.window = kWindow, .dtype = at::kFloat});
+  EXPECT_GT(std::filesystem::file_size(path), 1000u);
+}
+
+}  // namespace
+}  // namespace leda::evaluation
