@@ -1,6 +1,7 @@
 // The tissues the project tells apart, as labels of phantoms and, by Hounsfield range, of real images. Ranges are
 // those of reference texts on CT numbers; each row of kTissues names what it covers. The ranges are a partition of
-// the HU axis: a tissue is an HU range here, no diagnosis (enhanced liver falls into `blood`, and the documents say so).
+// the HU axis: a tissue is an HU range here, no diagnosis (enhanced liver falls into `blood`, and the documents say
+// so).
 #pragma once
 
 #include <ATen/core/Tensor.h>
