@@ -46,14 +46,18 @@ struct Initialisation {
   static Initialisation normal(double mean, double deviation) { return {Kind::normal, deviation, mean}; }
 };
 
-// Where in the state dict a block registers its tensors.
+// Where in the state dict a block registers its tensors. The prefix is empty or ends with a dot; the table outlives
+// the scope, and no two tensors of a table share a name.
 class TensorScope {
  public:
   TensorScope(TensorTable& table, TensorSettings settings, std::string prefix = "")
       : table_(&table), settings_(settings), prefix_(std::move(prefix)) {}
 
+  // The scope of a part: its tensors are called PREFIX name.*
   TensorScope child(const std::string& name) const;
+  // Numbers are drawn in float64 and rounded, so networks of either precision start alike.
   at::Tensor parameter(const std::string& name, at::IntArrayRef shape, Initialisation initialisation) const;
+  // `value` moved to the device, in its own type.
   at::Tensor buffer(const std::string& name, at::Tensor value) const;
   const TensorSettings& settings() const { return settings_; }
 
@@ -63,7 +67,8 @@ class TensorScope {
   std::string prefix_;
 };
 
-// Sum over all ranks, differentiable; the identity with one rank. Handed in by training/, because models/ knows no ranks.
+// Sum over all ranks, differentiable; the identity with one rank. Handed in by training/, because models/ knows no
+// ranks.
 using SumOverRanks = std::function<at::Tensor(const at::Tensor&)>;
 
 }  // namespace leda::models

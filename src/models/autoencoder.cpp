@@ -1,0 +1,80 @@
+#include "models/autoencoder.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "models/pyramid_masks.hpp"
+
+namespace leda::models {
+namespace {
+
+void require(bool holds, const std::string& option, const std::string& value, const std::string& remedy) {
+  if (holds) return;
+  throw base::Error(base::ExitCode::options,
+                    {.what = option + " makes no network", .value = value, .why = {}, .remedy = remedy});
+}
+
+AutoencoderOptions checked(AutoencoderOptions options) {
+  const auto positive = [](int value) { return value > 0; };
+  require(options.channels > 0, "autoencoder.channels", fmt::to_string(options.channels), "a positive number");
+  require(!options.multipliers.empty() && options.multipliers.size() <= 16 &&
+              std::all_of(options.multipliers.begin(), options.multipliers.end(), positive),
+          "autoencoder.multipliers", fmt::format("{}", fmt::join(options.multipliers, ",")),
+          "1 to 16 positive numbers, 1,1,2,2,4 for example");
+  require(options.encoder_blocks > 0, "autoencoder.encoder_blocks", fmt::to_string(options.encoder_blocks),
+          "at least 1 block");
+  require(options.decoder_blocks > 0, "autoencoder.decoder_blocks", fmt::to_string(options.decoder_blocks),
+          "at least 1 block");
+  require(options.latent_channels >= 0, "autoencoder.latent_channels", fmt::to_string(options.latent_channels),
+          "a positive number, or 0 for channels times the last multiplier");
+  require(options.norm_groups > 0, "autoencoder.norm_groups", fmt::to_string(options.norm_groups), "a positive number");
+  require(options.vocabulary_tile > 0, "autoencoder.vocabulary_tile", fmt::to_string(options.vocabulary_tile),
+          "a positive number of words");
+  const int num_levels = static_cast<int>(options.multipliers.size());
+  for (const int level : options.attention_levels) {
+    require(level >= 0 && level < num_levels, "autoencoder.attention_levels", fmt::to_string(level),
+            fmt::format("levels from 0 (full resolution) to {}", num_levels - 1));
+  }
+  pyramid_levels(options.strides, 1, 1);  // throws where the strides make no pyramid
+  if (options.latent_channels == 0) options.latent_channels = options.channels * options.multipliers.back();
+  return options;
+}
+
+}  // namespace
+
+Autoencoder::Autoencoder(const AutoencoderOptions& options, const at::Tensor& codebook, const TensorSettings& settings)
+    : options_(checked(options)) {
+  const TensorScope scope(table_, settings);
+  const std::int64_t token_channels = codebook.size(1);
+  const std::int64_t latent_channels = options_.latent_channels;
+  encoder_ = make_encoder(scope.child("encoder"), options_);
+  decoder_ = make_decoder(scope.child("decoder"), options_);
+  quant_conv_ = make_conv2d(scope.child("quant_conv"),
+                            {.in_channels = latent_channels, .out_channels = token_channels, .kernel = 1});
+  post_quant_conv_ = make_conv2d(scope.child("post_quant_conv"),
+                                 {.in_channels = token_channels, .out_channels = latent_channels, .kernel = 1});
+  const at::Tensor own_codebook = codebook.detach().to(settings.dtype).clone();
+  codebook_ = scope.buffer("quantize.embedding.weight", own_codebook.contiguous());
+}
+
+at::Tensor Autoencoder::encode(const at::Tensor& images) const {
+  const std::int64_t multiple = downsampling();
+  if (images.size(2) % multiple != 0 || images.size(3) % multiple != 0) {
+    throw base::Error(base::ExitCode::data, {.what = "The autoencoder cannot encode images of this size",
+                                             .value = fmt::format("{} x {}", images.size(2), images.size(3)),
+                                             .why = fmt::format("it halves the resolution down to 1/{}", multiple),
+                                             .remedy = fmt::format("pad or crop to multiples of {}", multiple)});
+  }
+  return quant_conv_(encoder_(images));
+}
+
+QuantizedLatent Autoencoder::quantize(const at::Tensor& latent, const QuantizeRequest& request) const {
+  return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, request);
+}
+
+at::Tensor Autoencoder::decode(const at::Tensor& quantized) const { return decoder_(post_quant_conv_(quantized)); }
+
+}  // namespace leda::models

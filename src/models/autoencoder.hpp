@@ -1,0 +1,65 @@
+// The autoencoder whose latent space LEDA aligns: encoder, 1x1 convolution, pyramid quantiser over a frozen
+// vocabulary, 1x1 convolution, decoder (the VQGAN of taming-transformers with SPAE's quantiser). Stage 1 trains it,
+// stage 2 reads from it, frozen. Owns its tensors, under the published state-dict names; the codebook is a buffer.
+// Used from one thread at a time.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "models/decoder.hpp"
+#include "models/encoder.hpp"
+#include "models/layers.hpp"
+#include "models/network.hpp"
+#include "models/pyramid_quantizer.hpp"
+
+namespace leda::models {
+
+// The defaults are the published network.
+struct AutoencoderOptions {
+  int channels = 64;
+  std::vector<int> multipliers{1, 1, 2, 2, 4};  // of `channels`, one per level, full resolution first
+  int encoder_blocks = 1;                       // residual blocks per level
+  int decoder_blocks = 2;
+  int latent_channels = 0;              // the encoder's output; 0: channels x the last multiplier (256 as published)
+  std::vector<int> attention_levels{};  // levels with attention besides the middle; 0 = full resolution
+  int norm_groups = 32;                 // reduced to divide the channels
+  std::vector<int> strides{16, 4, 1};   // of the token pyramid, on the latent map
+  int vocabulary_tile = 4096;           // words scored at a time
+};
+
+class Autoencoder {
+ public:
+  // codebook: V x C, copied into the buffer `quantize.embedding.weight`. Throws Error(options) for options that make
+  // no network.
+  Autoencoder(const AutoencoderOptions& options, const at::Tensor& codebook, const TensorSettings& settings);
+  Autoencoder(const Autoencoder&) = delete;
+  Autoencoder& operator=(const Autoencoder&) = delete;
+
+  TensorTable& tensors() { return table_; }
+  const TensorTable& tensors() const { return table_; }
+  const AutoencoderOptions& options() const { return options_; }
+  at::Tensor codebook() const { return codebook_; }
+  // Image pixels per latent position on each axis; image sides are multiples of it.
+  int downsampling() const { return 1 << (static_cast<int>(options_.multipliers.size()) - 1); }
+
+  // B x 1 x H x W to the latent z, B x C x h x w.
+  at::Tensor encode(const at::Tensor& images) const;
+  QuantizedLatent quantize(const at::Tensor& latent, const QuantizeRequest& request) const;
+  // A quantised latent, B x C x h x w, to images, B x 1 x H x W.
+  at::Tensor decode(const at::Tensor& quantized) const;
+  // decoder.conv_out.weight: where stage 1 compares the gradients of its losses.
+  at::Tensor last_layer_weight() const { return decoder_.conv_out.weight; }
+
+ private:
+  AutoencoderOptions options_;
+  TensorTable table_;
+  Encoder encoder_;
+  Decoder decoder_;
+  Conv2d quant_conv_;
+  Conv2d post_quant_conv_;
+  at::Tensor codebook_;
+};
+
+}  // namespace leda::models

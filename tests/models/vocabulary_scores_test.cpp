@@ -1,0 +1,115 @@
+#include "models/vocabulary_scores.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "tests/models/finite_differences.hpp"
+
+namespace leda::models {
+namespace {
+
+using test::gradient_error;
+using test::largest;
+using test::normal_tensor;
+
+struct PlainScores {
+  std::vector<std::int64_t> best;
+  std::vector<double> log_partition;
+};
+
+// Straight from |z - e|^2, one number at a time.
+PlainScores plain_scores(const at::Tensor& vectors, const at::Tensor& codebook) {
+  PlainScores plain;
+  const auto z = vectors.accessor<double, 2>();
+  const auto e = codebook.accessor<double, 2>();
+  for (std::int64_t n = 0; n < z.size(0); ++n) {
+    double nearest = INFINITY, sum = 0.0, length = 0.0;
+    std::int64_t best = -1;
+    for (std::int64_t c = 0; c < z.size(1); ++c) length += z[n][c] * z[n][c];
+    for (std::int64_t t = 0; t < e.size(0); ++t) {
+      double distance = 0.0;
+      for (std::int64_t c = 0; c < z.size(1); ++c) distance += (z[n][c] - e[t][c]) * (z[n][c] - e[t][c]);
+      if (distance < nearest) {
+        nearest = distance;
+        best = t;
+      }
+      sum += std::exp(-distance);
+    }
+    plain.best.push_back(best);
+    plain.log_partition.push_back(length + std::log(sum));
+  }
+  return plain;
+}
+
+TEST(VocabularyScores, EqualPlainLoopsForEveryTile) {
+  const at::Tensor vectors = normal_tensor({23, 5}, 1), codebook = normal_tensor({31, 5}, 2);
+  const PlainScores plain = plain_scores(vectors, codebook);
+  for (const std::int64_t tile : {1, 7, 30, 31, 32, 4096}) {
+    const VocabularyScores scores = score_vocabulary(vectors, codebook, tile, true);
+    ASSERT_EQ(scores.best.size(0), 23);
+    for (int n = 0; n < 23; ++n) {
+      EXPECT_EQ(scores.best[n].item<std::int64_t>(), plain.best[n]) << "tile " << tile;
+      EXPECT_NEAR(scores.log_partition[n].item<double>(), plain.log_partition[n], 1e-12) << "tile " << tile;
+    }
+    EXPECT_TRUE(score_vocabulary(vectors, codebook, tile, false).best.equal(scores.best));
+    EXPECT_FALSE(score_vocabulary(vectors, codebook, tile, false).log_partition.defined());
+  }
+}
+
+// Small whole numbers, because only exact arithmetic makes exact ties: in a matrix product equal columns may round
+// differently.
+TEST(VocabularyScores, LowestIndexWinsATieWithinAndAcrossTiles) {
+  const at::Tensor once = normal_tensor({6, 4}, 3, 3.0).round(), vectors = normal_tensor({50, 4}, 4, 3.0).round();
+  const at::Tensor thrice = at::cat({once, once, once});
+  const PlainScores plain = plain_scores(vectors, thrice);
+  for (const std::int64_t tile : {1, 4, 6, 9, 18}) {
+    const at::Tensor best = score_vocabulary(vectors, thrice, tile, false).best;
+    EXPECT_LT(best.max().item<std::int64_t>(), 6) << "tile " << tile;
+    for (int n = 0; n < 50; ++n) EXPECT_EQ(best[n].item<std::int64_t>(), plain.best[n]) << "tile " << tile;
+  }
+}
+
+TEST(VocabularyScores, LogPartitionSurvivesLargeScores) {
+  const at::Tensor vectors = normal_tensor({8, 4}, 5, 100.0), codebook = normal_tensor({20, 4}, 6, 100.0);
+  const at::Tensor scores = vectors.matmul(codebook.t()) * 2 - codebook.square().sum(1);
+  const at::Tensor result = score_vocabulary(vectors, codebook, 3, true).log_partition;
+  EXPECT_LT(largest(result - scores.logsumexp({1})) / largest(scores), 1e-14);
+  const at::Tensor single = score_vocabulary(vectors.to(at::kFloat), codebook.to(at::kFloat), 3, true).log_partition;
+  EXPECT_LT(largest(single.to(at::kDouble) - result) / largest(scores), 1e-5);
+}
+
+TEST(VocabularyScores, GradientEqualsFiniteDifferencesForEveryTile) {
+  const at::Tensor codebook = normal_tensor({13, 4}, 7), weights = normal_tensor({9}, 8);
+  for (const std::int64_t tile : {1, 5, 64}) {
+    const auto weighted = [&](const at::Tensor& vectors) {
+      return (score_vocabulary(vectors, codebook, tile, true).log_partition * weights).sum();
+    };
+    EXPECT_LT(gradient_error(weighted, normal_tensor({9, 4}, 9)), 1e-8) << "tile " << tile;
+  }
+}
+
+TEST(VocabularyScores, GradientReachesTheVectorsOnly) {
+  const at::Tensor vectors = normal_tensor({3, 4}, 10).set_requires_grad(true);
+  const at::Tensor codebook = normal_tensor({5, 4}, 11).set_requires_grad(true);
+  const VocabularyScores scores = score_vocabulary(vectors, codebook, 2, true);
+  EXPECT_FALSE(scores.best.requires_grad());
+  torch::autograd::backward({scores.log_partition.sum()}, {});
+  EXPECT_TRUE(vectors.grad().defined());
+  EXPECT_FALSE(codebook.grad().defined());
+}
+
+TEST(VocabularyScores, NoVectorsMakeNoScores) {
+  const at::Tensor none = at::zeros({0, 4}, at::TensorOptions(at::kFloat)).set_requires_grad(true);
+  const VocabularyScores scores = score_vocabulary(none, normal_tensor({5, 4}, 12).to(at::kFloat), 2, true);
+  EXPECT_EQ(scores.best.numel(), 0);
+  torch::autograd::backward({scores.log_partition.sum()}, {});
+  EXPECT_EQ(none.grad().sizes(), none.sizes());
+}
+
+}  // namespace
+}  // namespace leda::models
