@@ -1,1 +1,101 @@
 #include "programs/run_program.hpp"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "base/error.hpp"
+#include "base/stop_signal.hpp"
+#include "distributed/make_communicator.hpp"
+#include "distributed/mpi_session.hpp"
+
+namespace leda::programs {
+namespace {
+
+using base::ExitCode;
+
+struct Failure {
+  ExitCode exit_code = ExitCode::internal;
+  std::string message;
+  bool is_on_all_ranks = false;
+};
+
+// Only callable inside a catch block.
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const base::ErrorOnAllRanks& error) {
+    return {error.exit_code(), error.what(), true};
+  } catch (const base::Error& error) {
+    return {error.exit_code(), error.what(), false};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {ExitCode::storage, fmt::format("{}\n  what to try: check that the path exists and may be written", error.what()),
+            false};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::internal,
+            "out of memory\n  what to try: a smaller training.max_micro_batch, or fewer ranks on this host", false};
+  } catch (const std::exception& error) {
+    return {ExitCode::internal,
+            fmt::format("unexpected: {}\n  what to try: report this with the command and its options", error.what()), false};
+  }
+}
+
+int core_count() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  return CPU_COUNT(&allowed);
+}
+
+}  // namespace
+
+int set_threads(std::int64_t wanted, distributed::Communicator& communicator) {
+  int threads = static_cast<int>(wanted);
+  if (threads <= 0) {
+    const int allowed = core_count();
+    const int ranks = communicator.local_size();
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const bool has_own_cores = static_cast<long>(allowed) * ranks <= online;
+    threads = std::max(1, has_own_cores ? allowed : allowed / ranks);
+  }
+  at::set_num_threads(threads);
+  return threads;
+}
+
+int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  base::install_stop_handlers();
+  std::unique_ptr<distributed::MpiSession> session;
+  int rank = 0;
+  try {
+    session = std::make_unique<distributed::MpiSession>();
+    rank = session->rank();
+    logging::Console console(rank);
+    const std::unique_ptr<distributed::Communicator> communicator = distributed::make_communicator(*session);
+    return static_cast<int>(body(arguments, *communicator, console));
+  } catch (...) {
+    const Failure failure = current_failure();
+    const bool is_alone = session == nullptr || session->size() == 1;
+    const int code = static_cast<int>(failure.exit_code);
+    if (is_alone || (failure.is_on_all_ranks && rank == 0)) {
+      fmt::print(stderr, "{}: error: {}\n", program_name, failure.message);
+    } else if (!failure.is_on_all_ranks) {
+      // What several ranks run into at once (a missing file, say) is said by the lowest of them, which ends the others.
+      std::this_thread::sleep_for(std::chrono::milliseconds(std::min(250 * rank, 2000)));
+      fmt::print(stderr, "{}: error on rank {}: {}\n", program_name, rank, failure.message);
+    }
+    std::fflush(stderr);
+    if (is_alone || failure.is_on_all_ranks) return code;
+    session->abort(code);
+  }
+}
+
+}  // namespace leda::programs

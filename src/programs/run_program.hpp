@@ -2,20 +2,26 @@
 #pragma once
 
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "base/exit_code.hpp"
 #include "distributed/communicator.hpp"
+#include "logging/console.hpp"
 
 namespace leda::programs {
 
 // What the program itself does, on every rank; its value is the job's exit code.
-using ProgramBody = std::function<base::ExitCode(distributed::Communicator&, const std::vector<std::string>& arguments)>;
+using ProgramBody = std::function<base::ExitCode(const std::vector<std::string>& arguments,
+                                                 distributed::Communicator& communicator, logging::Console& console)>;
 
-// Starts MPI (a communicator of one rank without mpirun), runs `body`, turns exceptions into one message and the exit
-// code of the whole job: where one rank fails, its message carries its number and the others are ended with it.
+// Starts MPI (one rank without mpirun), runs `body`, and turns exceptions into one message and the exit code of the
+// whole job: what every rank found by itself is said once, by rank 0; what one rank ran into carries its number, and
+// the others are ended with it.
 int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body);
+
+// Sets the threads of this rank's tensor operations; 0 = max(1, cores / ranks on this host), where ranks that are bound
+// to cores of their own keep those. Returns their number. Collective.
+int set_threads(std::int64_t wanted, distributed::Communicator& communicator);
 
 }  // namespace leda::programs

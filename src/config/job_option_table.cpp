@@ -1,0 +1,192 @@
+#include "config/job_option_table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+
+namespace leda::config {
+namespace {
+
+[[noreturn]] void refuse(const std::string& key, const std::string& value, const std::string& why,
+                         const std::string& remedy) {
+  throw base::ErrorOnAllRanks(base::ExitCode::options,
+                              {.what = "option " + key, .value = value, .why = why, .remedy = remedy});
+}
+
+void require_one_of(const std::string& key, const std::string& value, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), value) != known.end()) return;
+  refuse(key, "'" + value + "'", "", fmt::format("one of: {}", fmt::join(known, ", ")));
+}
+
+template <typename Number>
+void require_at_least(const std::string& key, Number value, Number smallest) {
+  if (value >= smallest) return;
+  refuse(key, fmt::format("{}", value), "", fmt::format("a value of {} or more", smallest));
+}
+
+void bind_run(OptionTable& table, training::JobOptions& job) {
+  table.add("run.stages", "what to do, in this order: pretrain, baseline (stage 2 without LEDA), denoise (with), evaluate",
+            &job.run.stages);
+  table.add("run.folder", "where the run lives; a new run after it becomes FOLDER-2, FOLDER-3, ...", &job.run.folder);
+  table.add("run.seed", "of first weights, data order and augmentation", &job.run.seed);
+  table.add("run.num_denoiser_seeds", "train stage 2 this often, with run.seed, run.seed + 1, ...",
+            &job.run.num_denoiser_seeds);
+  table.add("run.device", "auto (a GPU if there is one), cpu, cuda", &job.run.device);
+  table.add("run.max_seconds", "save and leave with code 85 after this time; 0 = no limit", &job.run.max_seconds);
+}
+
+void bind_data(OptionTable& table, training::JobOptions& job) {
+  table.add("data.source", "shards (found in data.folder), or phantoms (written there when missing)", &job.data.source);
+  table.add("data.folder", "holds train/, validation/ and test/ with *.h5 shards", &job.data.folder);
+  table.add("data.window", "HU range the networks see: leda [-1000, 2000], abdomen [-160, 240], wide [-1000, 1000], LOW:HIGH",
+            &job.data.window);
+  table.add("data.queue_depth", "steps loaded ahead of training", &job.data.queue_depth);
+  table.add("data.phantom_size", "phantoms: pixels a side, 64 to 512", &job.data.phantom_size);
+  table.add("data.num_train_patients", "phantoms: patients to train on", &job.data.num_train_patients);
+  table.add("data.num_validation_patients", "phantoms: patients to choose by", &job.data.num_validation_patients);
+  table.add("data.num_test_patients", "phantoms: patients to report on", &job.data.num_test_patients);
+  table.add("data.slices_per_patient", "phantoms: slices of each patient", &job.data.slices_per_patient);
+  table.add("data.dose_fraction", "phantoms: low dose as a share of normal dose", &job.data.dose_fraction);
+  table.add("data.phantom_seed", "phantoms: another number, other patients", &job.data.phantom_seed);
+}
+
+void bind_language(OptionTable& table, training::JobOptions& job) {
+  table.add("vocabulary.file", "words and embeddings: builtin, or an HDF5 file", &job.vocabulary.file);
+  table.add("vocabulary.normalise_rows", "scale every word's embedding to length 1", &job.vocabulary.normalise_rows);
+  table.add("words.placement", "candidate words by position (of the token's own cell) or by image", &job.words.placement);
+  table.add("words.thresholds", "placement image: score from which a word is a candidate, per level", &job.words.thresholds);
+  table.add("words.air_weight", "placement position: weight of air pixels at all levels but the finest",
+            &job.words.air_weight);
+}
+
+void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
+  auto& network = job.autoencoder;
+  table.add("autoencoder.channels", "channels at full resolution", &network.channels);
+  table.add("autoencoder.multipliers", "channels per level, as multiples; each level halves the resolution",
+            &network.multipliers);
+  table.add("autoencoder.encoder_blocks", "residual blocks per level of the encoder", &network.encoder_blocks);
+  table.add("autoencoder.decoder_blocks", "residual blocks per level of the decoder", &network.decoder_blocks);
+  table.add("autoencoder.latent_channels", "output channels of the encoder; 0 = of its last level",
+            &network.latent_channels);
+  table.add("autoencoder.attention_levels", "levels with attention besides the middle; 0 = full resolution",
+            &network.attention_levels);
+  table.add("autoencoder.norm_groups", "groups of GroupNorm, reduced where they do not divide the channels",
+            &network.norm_groups);
+  table.add("autoencoder.strides", "of the token pyramid, coarse to fine", &network.strides);
+  table.add("autoencoder.vocabulary_tile", "words scored at a time", &network.vocabulary_tile);
+  auto& training = job.autoencoder_training;
+  table.add("autoencoder.num_steps", "length of stage 1", &training.num_steps);
+  table.add("autoencoder.global_batch", "images per step of stage 1; 0 = training.global_batch", &training.global_batch);
+  table.add("autoencoder.learning_rate", "of the autoencoder", &training.learning_rate);
+  table.add("autoencoder.beta1", "Adam's first decay rate in stage 1", &training.beta1);
+  table.add("autoencoder.beta2", "Adam's second decay rate in stage 1", &training.beta2);
+  table.add("autoencoder.semantic_weight", "alpha, of the semantic loss; 0 = off", &training.semantic_weight);
+  table.add("autoencoder.commitment_weight", "of the commitment loss", &training.commitment_weight);
+  table.add("autoencoder.codebook_weight", "of commitment and semantic loss together", &training.codebook_weight);
+  table.add("autoencoder.perceptual_weight", "of LPIPS; 0 = off", &training.perceptual_weight);
+  table.add("autoencoder.perceptual_weights", "safetensors file with LPIPS's VGG16 and linear layers",
+            &training.perceptual_weights);
+  table.add("autoencoder.flips", "flip training images at random", &training.flips);
+  table.add("discriminator.weight", "of the adversarial loss before its adaptive weight; 0 = no discriminator",
+            &job.adversarial.weight);
+  table.add("discriminator.start_step", "first step in which it acts", &job.adversarial.start_step);
+  table.add("discriminator.learning_rate", "of the discriminator", &job.adversarial.learning_rate);
+  table.add("discriminator.channels", "channels of its first layer", &job.discriminator.channels);
+  table.add("discriminator.layers", "its halvings of the resolution", &job.discriminator.layers);
+  table.add("discriminator.norm", "batch (over all ranks) or group", &job.discriminator.norm);
+}
+
+void bind_denoiser(OptionTable& table, training::JobOptions& job) {
+  table.add("denoiser.type", fmt::format("network: {}", fmt::join(models::denoiser_types(), ", ")), &job.denoiser.type);
+  table.add("denoiser.channels", "width of the network", &job.denoiser.channels);
+  table.add("denoiser.input_scale", "s of f(u) = network(s u) / s; about 10 for wide windows", &job.denoiser.input_scale);
+  table.add("denoiser.zero_last_layer", "start with output = input", &job.denoiser.zero_last_layer);
+  auto& training = job.denoiser_training;
+  table.add("denoiser.num_steps", "length of stage 2", &training.num_steps);
+  table.add("denoiser.global_batch", "images per step of stage 2; 0 = training.global_batch", &training.global_batch);
+  table.add("denoiser.learning_rate", "of the denoiser", &training.learning_rate);
+  table.add("denoiser.beta1", "Adam's first decay rate in stage 2", &training.beta1);
+  table.add("denoiser.beta2", "Adam's second decay rate in stage 2", &training.beta2);
+  table.add("denoiser.crop", "side of random crops in pixels; 0 = whole images", &training.crop);
+  table.add("denoiser.augment", "flip and turn training images at random", &training.augment);
+  table.add("leda.weight", "w, of the LEDA loss; 0 = the baseline", &job.leda.weight);
+  table.add("leda.autoencoder", "autoencoder.safetensors of a stage 1; empty = this run's own", &job.leda.autoencoder);
+}
+
+void bind_training(OptionTable& table, training::JobOptions& job) {
+  auto& training = job.training;
+  table.add("training.global_batch", "images per step over all ranks", &training.global_batch);
+  table.add("training.max_micro_batch", "images per rank and backward, more are accumulated; 0 = all at once",
+            &training.max_micro_batch);
+  table.add("training.learning_rate_scaling", "none, or linear: rates are multiplied by the global batch",
+            &training.learning_rate_scaling);
+  table.add("training.num_warm_up_steps", "steps of linear warm-up", &training.num_warm_up_steps);
+  table.add("training.final_learning_rate_fraction", "end of the cosine, as a share of the rate; 1 = constant",
+            &training.final_learning_rate_fraction);
+  table.add("training.max_gradient_norm", "clip the gradient's norm over all ranks to this; 0 = off",
+            &training.max_gradient_norm);
+  table.add("training.validate_every_num_steps", "cadence of validation", &training.validate_every_num_steps);
+  table.add("training.precision", "float32 or float64", &training.precision);
+  table.add("training.divergence_factor", "stop when validation is this much worse than its best; 0 = never",
+            &training.divergence_factor);
+  table.add("checkpoint.every_num_steps", "cadence of checkpoints", &job.checkpoint_cadence.every_num_steps);
+  table.add("checkpoint.keep_last", "newest checkpoints kept, beside the best", &job.checkpoint.keep_last);
+  table.add("distributed.bucket_bytes", "gradients that travel together", &job.distributed.bucket_bytes);
+  table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes);
+  table.add("distributed.threads_per_rank", "0 = cores / ranks on this host", &job.threads_per_rank);
+  table.add("logging.every_num_steps", "cadence of logged figures", &job.logging.every_num_steps);
+  table.add("logging.progress_seconds", "time between progress lines where no terminal is", &job.logging.progress_seconds);
+  table.add("logging.tensorboard", "write TensorBoard files beside log.jsonl", &job.logging.tensorboard);
+  table.add("evaluation.max_tuning_slices", "validation slices that Gaussian and non-local means are tuned on",
+            &job.evaluation.max_tuning_slices);
+  table.add("evaluation.picture_window", "HU range of the comparison picture", &job.evaluation.picture_window);
+}
+
+}  // namespace
+
+void bind_job_options(OptionTable& table, training::JobOptions& job) {
+  bind_run(table, job);
+  bind_data(table, job);
+  bind_language(table, job);
+  bind_autoencoder(table, job);
+  bind_denoiser(table, job);
+  bind_training(table, job);
+}
+
+void check_job_options(const training::JobOptions& job) {
+  for (const std::string& stage : job.run.stages) {
+    require_one_of("run.stages", stage, {"pretrain", "baseline", "denoise", "evaluate"});
+  }
+  if (job.run.stages.empty()) refuse("run.stages", "empty", "there is nothing to do", "name at least one stage");
+  require_one_of("run.device", job.run.device, {"auto", "cpu", "cuda"});
+  require_one_of("data.source", job.data.source, {"shards", "phantoms"});
+  require_one_of("training.precision", job.training.precision, {"float32", "float64"});
+  require_one_of("training.learning_rate_scaling", job.training.learning_rate_scaling, {"none", "linear"});
+  require_one_of("words.placement", job.words.placement, {"position", "image"});
+  require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
+  require_at_least<std::int64_t>("training.global_batch", job.training.global_batch, 1);
+  require_at_least<std::int64_t>("training.max_micro_batch", job.training.max_micro_batch, 0);
+  require_at_least<std::int64_t>("autoencoder.global_batch", job.autoencoder_training.global_batch, 0);
+  require_at_least<std::int64_t>("denoiser.global_batch", job.denoiser_training.global_batch, 0);
+  require_at_least<std::int64_t>("autoencoder.num_steps", job.autoencoder_training.num_steps, 1);
+  require_at_least<std::int64_t>("denoiser.num_steps", job.denoiser_training.num_steps, 1);
+  require_at_least<std::int64_t>("denoiser.crop", job.denoiser_training.crop, 0);
+  require_at_least<std::int64_t>("run.num_denoiser_seeds", job.run.num_denoiser_seeds, 1);
+  require_at_least<std::int64_t>("data.queue_depth", job.data.queue_depth, 1);
+  require_at_least<std::int64_t>("training.num_warm_up_steps", job.training.num_warm_up_steps, 0);
+  require_at_least<std::int64_t>("logging.every_num_steps", job.logging.every_num_steps, 1);
+  require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
+  require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);
+  require_at_least("checkpoint.keep_last", job.checkpoint.keep_last, 1);
+  require_at_least("leda.weight", job.leda.weight, 0.0);
+  require_at_least("discriminator.weight", job.adversarial.weight, 0.0);
+  require_at_least("autoencoder.perceptual_weight", job.autoencoder_training.perceptual_weight, 0.0);
+  require_at_least("run.max_seconds", job.run.max_seconds, 0.0);
+  if (job.data.source == "phantoms" && (job.data.phantom_size < 64 || job.data.phantom_size > 512)) {
+    refuse("data.phantom_size", std::to_string(job.data.phantom_size), "", "64 to 512, a multiple of 16");
+  }
+}
+
+}  // namespace leda::config

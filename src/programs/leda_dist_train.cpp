@@ -1,0 +1,61 @@
+// leda_dist_train: both stages of LEDA, on any number of ranks. Without arguments the embedded job.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "config/command_line.hpp"
+#include "config/job_option_table.hpp"
+#include "programs/run_program.hpp"
+#include "training/job.hpp"
+
+namespace {
+
+using leda::base::ExitCode;
+
+constexpr const char* kUsage = R"(leda_dist_train: trains a CT autoencoder with a language model's words (stage 1) and
+denoisers with and without the LEDA loss (stage 2), then evaluates them.
+
+  mpirun -np 2 leda_dist_train                      the embedded job (configs/quickstart.cfg), on 2 ranks
+  mpirun -np 2 leda_dist_train --config FILE        your own; other options on the command line win
+  leda_dist_train --dump-config > my.cfg            a file to start from
+
+The same command again goes on where the run stopped. Actions:
+  --help  --version  --dump-config
+  --config FILE   read options from FILE
+  --dry-run       check data, disk, ranks, devices and a checkpoint written and read; train nothing
+  --new-run       start afresh in a new folder beside the old run
+  --report        print the table of the newest run and exit
+
+Options and their defaults (those of the embedded job where no --config is given):
+)";
+
+ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
+               leda::logging::Console& console) {
+  leda::training::JobOptions job;
+  leda::config::OptionTable table;
+  leda::config::bind_job_options(table, job);
+  const leda::config::CommandLine line = leda::config::parse_command_line(
+      arguments, {"--dry-run", "--new-run", "--report"}, leda::config::embedded_job(), table);
+  if (line.wants_help) console.say(kUsage + table.help_text());
+  if (line.wants_version) console.say(fmt::format("leda_dist_train {}", LEDA_VERSION));
+  if (line.wants_dump) console.say(table.dump());
+  if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
+
+  leda::config::check_job_options(job);
+  if (line.has("--report")) return leda::training::report_job(job, communicator, console);
+  const int threads = leda::programs::set_threads(job.threads_per_rank, communicator);
+  if (line.config_file.empty()) {
+    console.say("No --config given: this is the embedded job on phantoms (configs/quickstart.cfg).");
+  }
+  console.say(fmt::format("leda_dist_train {}: {} rank{} x {} thread{}", LEDA_VERSION, communicator.size(),
+                          communicator.size() == 1 ? "" : "s", threads, threads == 1 ? "" : "s"));
+  return leda::training::run_job(job, table.values(), {line.has("--new-run"), line.has("--dry-run")}, communicator,
+                                 console);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_dist_train", train); }

@@ -1,0 +1,87 @@
+#include "training/autoencoder_file.hpp"
+
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "storage/checksum.hpp"
+#include "storage/safetensors.hpp"
+#include "training/archive_metadata.hpp"
+#include "training/network_state.hpp"
+
+namespace leda::training {
+namespace {
+
+constexpr const char* kFormat = "leda-autoencoder";
+constexpr const char* kVersion = "1";
+constexpr const char* kCodebook = "quantize.embedding.weight";
+
+nlohmann::json options_json(const models::AutoencoderOptions& options) {
+  return {{"channels", options.channels},
+          {"multipliers", options.multipliers},
+          {"encoder_blocks", options.encoder_blocks},
+          {"decoder_blocks", options.decoder_blocks},
+          {"latent_channels", options.latent_channels},
+          {"attention_levels", options.attention_levels},
+          {"norm_groups", options.norm_groups},
+          {"strides", options.strides}};
+}
+
+models::AutoencoderOptions options_from(const nlohmann::json& json) {
+  models::AutoencoderOptions options;
+  json.at("channels").get_to(options.channels);
+  json.at("multipliers").get_to(options.multipliers);
+  json.at("encoder_blocks").get_to(options.encoder_blocks);
+  json.at("decoder_blocks").get_to(options.decoder_blocks);
+  json.at("latent_channels").get_to(options.latent_channels);
+  json.at("attention_levels").get_to(options.attention_levels);
+  json.at("norm_groups").get_to(options.norm_groups);
+  json.at("strides").get_to(options.strides);
+  return options;
+}
+
+}  // namespace
+
+void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
+                      const ct::Window& window, const std::string& vocabulary_hash) {
+  storage::TensorArchive archive;
+  append_network("", autoencoder.tensors(), archive);
+  archive.metadata = {{"format", kFormat},
+                      {"version", kVersion},
+                      {"options", options_json(autoencoder.options()).dump()},
+                      {"window_low_hu", fmt::format("{}", window.low_hu)},
+                      {"window_high_hu", fmt::format("{}", window.high_hu)},
+                      {"vocabulary_hash", vocabulary_hash}};
+  storage::save_safetensors(path, archive);
+}
+
+AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings) {
+  const storage::TensorArchive archive = storage::load_safetensors(path);
+  require_format(archive, kFormat, kVersion, path);
+  AutoencoderFile file;
+  try {
+    file.window = ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" +
+                                metadata_of(archive, "window_high_hu", path));
+    const auto options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    at::Tensor codebook;
+    for (const auto& [name, tensor] : archive.tensors) {
+      if (name == kCodebook) codebook = tensor;
+    }
+    if (!codebook.defined()) codebook = at::zeros({1, 1}, at::kFloat);  // named as missing below
+    file.autoencoder = std::make_unique<models::Autoencoder>(options, codebook, settings);
+  } catch (const nlohmann::json::exception& fault) {
+    throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options cannot be read",
+                                             .value = fault.what(),
+                                             .why = "",
+                                             .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
+  }
+  load_network("", archive, file.autoencoder->tensors(), path.string());
+  file.autoencoder->tensors().freeze();
+  file.vocabulary_hash = metadata_of(archive, "vocabulary_hash", path);
+  file.checksum = storage::checksum_text(storage::file_checksum(path));
+  return file;
+}
+
+}  // namespace leda::training

@@ -1,0 +1,191 @@
+#include "training/denoiser_stage.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/error.hpp"
+#include "evaluation/dead_network.hpp"
+#include "losses/leda_loss.hpp"
+#include "losses/reconstruction_loss.hpp"
+#include "training/network_state.hpp"
+#include "training/patient_means.hpp"
+
+namespace leda::training {
+namespace {
+
+// Updates after warm-up before a network that still copies its input counts as dead.
+constexpr std::int64_t kGraceSteps = 200;
+
+std::string token_name(std::int64_t level) { return fmt::format("token_agreement_level_{}", level + 1); }
+
+}  // namespace
+
+DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
+                             std::optional<AutoencoderFile> autoencoder)
+    : context_(context),
+      leda_weight_(leda_weight),
+      autoencoder_(std::move(autoencoder)),
+      denoiser_(models::make_denoiser(context.options.denoiser, context.settings)) {
+  const JobOptions& options = context_.options;
+  const DenoiserTrainingOptions& training = options.denoiser_training;
+  check_image_sides(context_.validation, 0, denoiser_->size_multiple(), denoiser_->smallest_size(), "the denoiser");
+  check_image_sides(context_.validation, training.crop, denoiser_->size_multiple(), denoiser_->smallest_size(),
+                    "the denoiser");
+  if (autoencoder_) {
+    check_image_sides(context_.validation, training.crop, autoencoder_->autoencoder->downsampling(),
+                      autoencoder_->autoencoder->downsampling(), "the autoencoder");
+    if (autoencoder_->window != context_.window) {
+      throw base::ErrorOnAllRanks(
+          base::ExitCode::options,
+          {.what = "leda.autoencoder was trained in another window than data.window",
+           .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
+                                ct::window_name(context_.window)),
+           .why = "it would see intensities it never learned",
+           .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
+    }
+    const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
+    token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
+  }
+  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
+  schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
+  updater_ = make_updater(plan_for(denoiser_->tensors().parameters, options.distributed));
+}
+
+std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::BucketPlan plan) {
+  const DenoiserTrainingOptions& training = context_.options.denoiser_training;
+  return std::make_unique<ParameterUpdater>(denoiser_->tensors().parameters, AdamOptions{training.beta1, training.beta2},
+                                            context_.options.training.max_gradient_norm, std::move(plan),
+                                            context_.communicator);
+}
+
+LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
+  const std::size_t num_micro_batches = batch.micro_batches.size();
+  const double global_count = static_cast<double>(batch.global_count);
+  at::Tensor pixel;
+  at::Tensor token;
+  at::Tensor feature;
+  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches));
+  for (std::size_t i = 0; i < num_micro_batches; ++i) {
+    const at::Tensor low_dose = batch.micro_batches[i].low_dose.to(context_.settings.device);
+    const at::Tensor normal_dose = batch.micro_batches[i].normal_dose.to(context_.settings.device);
+    const at::Tensor denoised = denoiser_->denoise(low_dose);
+    const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
+    at::Tensor total = mse;
+    at::Tensor token_part = at::zeros_like(mse.detach());
+    at::Tensor feature_part = at::zeros_like(mse.detach());
+    if (autoencoder_) {
+      const losses::LedaTerms terms = losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose);
+      const at::Tensor tokens = terms.token.sum() / global_count;
+      const at::Tensor features = terms.feature.sum() / global_count;
+      total = total + leda_weight_ * (tokens + features);
+      token_part = tokens.detach();
+      feature_part = features.detach();
+      token_agreement_ += terms.token_agreement;
+    }
+    updater_->accumulate(total, i + 1 == num_micro_batches);
+    pixel = pixel.defined() ? pixel + mse.detach() : mse.detach();
+    token = token.defined() ? token + token_part : token_part;
+    feature = feature.defined() ? feature + feature_part : feature_part;
+  }
+  const at::Tensor norm = updater_->update(schedule_.rate(batch.step));
+  LossReport report{{"loss", pixel + leda_weight_ * (token + feature)}, {"mse", pixel}};
+  if (autoencoder_) {
+    report.emplace_back("leda_token", token);
+    report.emplace_back("leda_feature", feature);
+  }
+  report.emplace_back("gradient_norm", norm / static_cast<double>(context_.communicator.size()));
+  return report;
+}
+
+std::vector<logging::Scalar> DenoiserStage::interval_figures() {
+  std::vector<logging::Scalar> figures;
+  if (!autoencoder_) return figures;
+  distributed::all_reduce(context_.communicator, token_agreement_);
+  const at::Tensor counts = token_agreement_.cpu();
+  for (std::int64_t level = 0; level < counts.size(0); ++level) {
+    const auto agreeing = static_cast<double>(counts.accessor<std::int64_t, 2>()[level][0]);
+    const auto positions = static_cast<double>(counts.accessor<std::int64_t, 2>()[level][1]);
+    if (positions > 0) figures.push_back({token_name(level), agreeing / positions});
+  }
+  token_agreement_.zero_();
+  return figures;
+}
+
+at::Tensor DenoiserStage::denoise(const at::Tensor& low_dose) const {
+  const at::NoGradGuard no_grad;
+  return denoiser_->denoise(low_dose.to(context_.settings.device));
+}
+
+ValidationReport DenoiserStage::validate(std::int64_t step) {
+  const data::SliceLoader loader(context_.validation, {.window = context_.window,
+                                                       .dtype = context_.settings.dtype,
+                                                       .needs_low_dose = true});
+  PatientMeans means(context_.validation, {"rmse_hu", "low_dose_rmse_hu"});
+  evaluation::DeadNetworkSums life_signs;
+  for_each_slice_of_rank(context_.validation, context_.communicator, [&](std::int64_t id) {
+    const data::SampleRef sample{0, id};
+    const ct::ImageBatch batch = loader.load({&sample, 1});
+    const at::Tensor denoised = denoise(batch.low_dose).cpu();
+    const auto rmse_hu = [&](const at::Tensor& image) {
+      return std::sqrt((image - batch.normal_dose).to(at::kDouble).square().mean().item<double>()) *
+             context_.window.range_hu();
+    };
+    means.add(id, {rmse_hu(denoised), rmse_hu(batch.low_dose)});
+    life_signs.add(denoised, batch.low_dose, batch.normal_dose);
+  });
+  ValidationReport report{means.reduce(context_.communicator), 0.0};
+  report.criterion = report.figures.front().value;
+  distributed::all_reduce(context_.communicator, life_signs.sums());
+  if (step >= context_.options.training.num_warm_up_steps + kGraceSteps && life_signs.is_dead()) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::non_finite,
+        {.what = fmt::format("the denoiser died: after {} steps its output is its input plus a constant", step),
+         .value = fmt::format("std(output - input) is {:.2g} of std(low dose - normal dose)", life_signs.share()),
+         .why = "its hidden units are off for every input; such a network does not recover",
+         .remedy = "lower denoiser.learning_rate or denoiser.input_scale, lengthen training.num_warm_up_steps, or take "
+                   "another run.seed"});
+  }
+  return report;
+}
+
+StageState DenoiserStage::state() const {
+  StageState state;
+  append_network("denoiser.", denoiser_->tensors(), state.networks);
+  updater_->optimiser().append_state("denoiser.", state.optimisers);
+  state.facts = {{"bucket_plan", updater_->plan().text()}};
+  if (autoencoder_) {
+    state.facts.emplace_back("autoencoder_checksum", autoencoder_->checksum);
+    state.facts.emplace_back("vocabulary_hash", autoencoder_->vocabulary_hash);
+  }
+  return state;
+}
+
+void DenoiserStage::load_state(const StageState& state) {
+  load_network("denoiser.", state.networks, denoiser_->tensors(), "the checkpoint");
+  for (const auto& [name, text] : state.facts) {
+    if (name == "bucket_plan") {
+      updater_.reset();  // its hooks leave before the new ones are attached
+      updater_ = make_updater(distributed::BucketPlan::from_text(text));
+    }
+    if (name == "autoencoder_checksum" && autoencoder_ && text != autoencoder_->checksum) {
+      throw base::ErrorOnAllRanks(
+          base::ExitCode::data, {.what = "the autoencoder is not the one this run began with",
+                                 .value = autoencoder_->checksum + ", the checkpoint says " + text,
+                                 .why = "the loss would change in the middle of a run",
+                                 .remedy = "restore the file that leda.autoencoder named, or use --new-run"});
+    }
+  }
+  updater_->optimiser().load_state("denoiser.", state.optimisers);
+}
+
+std::string DenoiserStage::identity() const {
+  return fmt::format("denoiser {} {}, {} LEDA", context_.options.denoiser.type, network_identity(denoiser_->tensors()),
+                     autoencoder_ ? "with" : "without");
+}
+
+}  // namespace leda::training

@@ -1,0 +1,47 @@
+// Stage 2: any denoiser learns with its pixel loss and, where leda.weight is not 0, with the LEDA loss of a frozen
+// autoencoder beside it (docs/methods/leda_loss.md). Weight 0 is the baseline, which never touches an autoencoder.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/denoiser.hpp"
+#include "training/autoencoder_file.hpp"
+#include "training/parameter_updater.hpp"
+#include "training/stage.hpp"
+#include "training/stage_context.hpp"
+
+namespace leda::training {
+
+class DenoiserStage : public Stage {
+ public:
+  // `autoencoder` is needed if and only if `leda_weight` is not 0, and must be of the same window.
+  DenoiserStage(const StageContext& context, double leda_weight, std::optional<AutoencoderFile> autoencoder);
+
+  LossReport train_step(const data::StepBatch& batch) override;
+  std::vector<logging::Scalar> interval_figures() override;
+  // Throws Error(non_finite) on every rank when the network died: its output is the input plus a constant.
+  ValidationReport validate(std::int64_t step) override;
+  StageState state() const override;
+  void load_state(const StageState& state) override;
+  std::string identity() const override;
+
+  models::TensorTable& tensors() { return denoiser_->tensors(); }
+  // Low dose to denoised, B x 1 x H x W in network range, without gradients.
+  at::Tensor denoise(const at::Tensor& low_dose) const;
+
+ private:
+  std::unique_ptr<ParameterUpdater> make_updater(distributed::BucketPlan plan);
+
+  StageContext context_;
+  double leda_weight_;
+  std::optional<AutoencoderFile> autoencoder_;
+  std::unique_ptr<models::Denoiser> denoiser_;
+  LearningRateSchedule schedule_;
+  std::unique_ptr<ParameterUpdater> updater_;
+  at::Tensor token_agreement_;  // [levels, 2] over the interval; undefined without an autoencoder
+};
+
+}  // namespace leda::training

@@ -1,0 +1,389 @@
+#include "training/job.hpp"
+
+#include <ATen/Context.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/stop_signal.hpp"
+#include "checkpoint/run_folder.hpp"
+#include "evaluation/comparison_picture.hpp"
+#include "evaluation/evaluation.hpp"
+#include "evaluation/evaluation_report.hpp"
+#include "language/vocabulary.hpp"
+#include "storage/durable_file.hpp"
+#include "training/autoencoder_file.hpp"
+#include "training/denoiser_file.hpp"
+#include "training/denoiser_stage.hpp"
+#include "training/job_data.hpp"
+#include "training/pretrain_stage.hpp"
+#include "training/run_options_file.hpp"
+#include "training/training_loop.hpp"
+
+namespace leda::training {
+namespace {
+
+namespace fs = std::filesystem;
+using base::ExitCode;
+using base::StopRequest;
+
+constexpr const char* kWithLeda = "with LEDA";
+constexpr const char* kWithoutLeda = "without LEDA";
+
+bool has_stage(const JobOptions& options, const std::string& name) {
+  return std::find(options.run.stages.begin(), options.run.stages.end(), name) != options.run.stages.end();
+}
+
+// One stage-2 training.
+struct DenoiserPhase {
+  std::string row;     // of the result table
+  std::string folder;  // within the run folder
+  std::uint64_t seed = 0;
+  double leda_weight = 0.0;
+};
+
+std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
+  std::vector<DenoiserPhase> phases;
+  for (std::int64_t i = 0; i < options.run.num_denoiser_seeds; ++i) {
+    const std::uint64_t seed = options.run.seed + static_cast<std::uint64_t>(i);
+    const std::string suffix = i == 0 ? "" : fmt::format("_seed_{}", seed);
+    if (has_stage(options, "baseline")) phases.push_back({kWithoutLeda, "without_leda" + suffix, seed, 0.0});
+    if (!has_stage(options, "denoise")) continue;
+    const bool with_leda = options.leda.weight != 0.0;
+    phases.push_back({with_leda ? kWithLeda : "leda.weight 0", (with_leda ? "with_leda" : "weight_0") + suffix, seed,
+                      options.leda.weight});
+  }
+  return phases;
+}
+
+at::Device resolve_device(const std::string& wanted, const distributed::Communicator& communicator) {
+  const bool has_gpu = at::hasCUDA();
+  if (wanted == "cpu" || (wanted == "auto" && !has_gpu)) return at::kCPU;
+  if (!has_gpu) {
+    throw base::ErrorOnAllRanks(ExitCode::options, {.what = "run.device = cuda, but this program finds no GPU",
+                                                    .value = "no CUDA device",
+                                                    .why = "",
+                                                    .remedy = "build with the cuda preset on a machine with a driver, or "
+                                                              "set run.device = cpu"});
+  }
+  if (communicator.size() > 1) {
+    throw base::ErrorOnAllRanks(
+        ExitCode::options, {.what = "several ranks on GPUs need the NCCL communicator, which this version does not have",
+                            .value = fmt::format("{} ranks", communicator.size()),
+                            .why = "MPI would have to move device memory",
+                            .remedy = "one rank on one GPU (mpirun -np 1), or run.device = cpu on any number of ranks"});
+  }
+  return at::Device(at::kCUDA, 0);
+}
+
+class Job {
+ public:
+  Job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console, fs::path run_folder)
+      : options_(options),
+        communicator_(communicator),
+        console_(console),
+        run_folder_(std::move(run_folder)),
+        window_(ct::window_of(options.data.window)),
+        settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat,
+                  resolve_device(options.run.device, communicator), options.run.seed},
+        data_(open_job_data(options, communicator, console)) {}
+
+  ExitCode run();
+  void check_without_training();
+
+ private:
+  StageContext context(std::uint64_t seed) const {
+    models::TensorSettings settings = settings_;
+    settings.seed = seed;
+    return {options_, communicator_, console_, data_.validation, window_, settings};
+  }
+  StopRequest requested_stop() const {
+    const bool out_of_time = options_.run.max_seconds > 0.0 && stopwatch_.seconds() > options_.run.max_seconds;
+    const StopRequest by_signal = base::requested_stop();
+    return by_signal == StopRequest::none && out_of_time ? StopRequest::run_again : by_signal;
+  }
+  fs::path autoencoder_path() const {
+    return options_.leda.autoencoder.empty() ? run_folder_ / "pretrain" / "autoencoder.safetensors"
+                                             : fs::path(options_.leda.autoencoder);
+  }
+
+  data::LoaderOptions pretrain_loader() const;
+  data::LoaderOptions denoiser_loader(std::uint64_t seed) const;
+  LoopPlan pretrain_plan() const;
+  LoopPlan denoiser_plan(const DenoiserPhase& phase) const;
+  std::optional<AutoencoderFile> autoencoder_for(const DenoiserPhase& phase) const;
+  StopRequest train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder);
+  StopRequest pretrain();
+  StopRequest train_denoiser(const DenoiserPhase& phase);
+  void evaluate();
+  void check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading);
+
+  const JobOptions& options_;
+  distributed::Communicator& communicator_;
+  logging::Console& console_;
+  fs::path run_folder_;
+  base::Stopwatch stopwatch_;
+  ct::Window window_;
+  models::TensorSettings settings_;
+  JobData data_;
+};
+
+data::LoaderOptions Job::pretrain_loader() const {
+  return {.window = window_,
+          .dtype = settings_.dtype,
+          .flips = options_.autoencoder_training.flips,
+          .needs_tissue = true,
+          .seed = options_.run.seed};
+}
+
+data::LoaderOptions Job::denoiser_loader(std::uint64_t seed) const {
+  return {.window = window_,
+          .dtype = settings_.dtype,
+          .crop = static_cast<int>(options_.denoiser_training.crop),
+          .flips = options_.denoiser_training.augment,
+          .rotations = options_.denoiser_training.augment,
+          .needs_low_dose = true,
+          .seed = seed};
+}
+
+LoopPlan Job::pretrain_plan() const {
+  const AutoencoderTrainingOptions& training = options_.autoencoder_training;
+  const std::int64_t batch = global_batch_of(training.global_batch, options_.training);
+  return {"stage 1", training.num_steps, batch,
+          schedule_of(training.learning_rate, training.num_steps, batch, options_.training), options_.run.seed};
+}
+
+LoopPlan Job::denoiser_plan(const DenoiserPhase& phase) const {
+  const DenoiserTrainingOptions& training = options_.denoiser_training;
+  const std::int64_t batch = global_batch_of(training.global_batch, options_.training);
+  const std::string title = fmt::format("stage 2 {}{}", phase.row,
+                                        options_.run.num_denoiser_seeds > 1 ? fmt::format(", seed {}", phase.seed) : "");
+  return {title, training.num_steps, batch,
+          schedule_of(training.learning_rate, training.num_steps, batch, options_.training), phase.seed};
+}
+
+std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) const {
+  if (phase.leda_weight == 0.0) return std::nullopt;
+  const fs::path path = autoencoder_path();
+  if (!fs::exists(path)) {
+    throw base::ErrorOnAllRanks(ExitCode::data, {.what = "the LEDA loss has no autoencoder",
+                                                 .value = path.string() + " does not exist",
+                                                 .why = "stage 2 compares images in its latent space",
+                                                 .remedy = "add pretrain to run.stages, name a file with "
+                                                           "leda.autoencoder, or set leda.weight to 0"});
+  }
+  return load_autoencoder(path, settings_);
+}
+
+StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder) {
+  const data::SliceLoader loader(data_.train, loading);
+  checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, stage.identity(), communicator_, console_);
+  store.check_writable(checkpoint_bytes(stage));
+  logging::RunLog log(console_, folder, options_.logging.tensorboard);
+  console_.say(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
+                           plan.num_steps, plan.global_batch, plan.schedule.base, options_.training.learning_rate_scaling,
+                           folder.string()));
+  if (plan.global_batch < communicator_.size()) {
+    console_.say(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
+                             communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
+  }
+  const StageContext stage_context = context(plan.seed);
+  TrainingLoop loop(plan, stage, stage_context, data_.train, loader, store, log, [this] { return requested_stop(); });
+  return loop.run();
+}
+
+StopRequest Job::pretrain() {
+  const fs::path folder = run_folder_ / "pretrain";
+  const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
+  console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(), vocabulary.embeddings.size(1),
+                           vocabulary.source, vocabulary.hash));
+  PretrainStage stage(context(options_.run.seed), vocabulary);
+  check_image_sides(data_.train, 0, stage.autoencoder().downsampling(), stage.autoencoder().downsampling(),
+                    "the autoencoder");
+  const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder);
+  if (stop == StopRequest::none && communicator_.rank() == 0) {
+    save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash);
+  }
+  communicator_.barrier();
+  return stop;
+}
+
+StopRequest Job::train_denoiser(const DenoiserPhase& phase) {
+  const fs::path folder = run_folder_ / phase.folder;
+  DenoiserStage stage(context(phase.seed), phase.leda_weight, autoencoder_for(phase));
+  const StopRequest stop = train(stage, denoiser_plan(phase), denoiser_loader(phase.seed), folder);
+  if (stop == StopRequest::none && communicator_.rank() == 0) {
+    save_denoiser(folder / "denoiser.safetensors", stage.tensors(),
+                  {options_.denoiser, window_, phase.seed, phase.leda_weight});
+  }
+  communicator_.barrier();
+  return stop;
+}
+
+void Job::evaluate() {
+  std::vector<evaluation::Method> methods;
+  for (const DenoiserPhase& phase : denoiser_phases(options_)) {
+    DenoiserFile file = load_denoiser(run_folder_ / phase.folder / "denoiser.safetensors", settings_);
+    methods.push_back({phase.row, static_cast<std::int64_t>(phase.seed),
+                       [denoiser = std::shared_ptr<models::Denoiser>(file.denoiser.release()),
+                        device = settings_.device](const at::Tensor& low_dose) {
+                         return denoiser->denoise(low_dose.to(device)).cpu();
+                       }});
+  }
+  console_.say("evaluation");
+  const evaluation::EvaluationResult result =
+      evaluation::evaluate(data_.test, data_.validation, methods,
+                           {.window = window_, .dtype = settings_.dtype,
+                            .max_tuning_slices = options_.evaluation.max_tuning_slices},
+                           communicator_, console_);
+  if (communicator_.rank() != 0) return;
+  const fs::path folder = run_folder_ / "evaluation";
+  evaluation::write_evaluation(folder, result);
+  evaluation::write_comparison_picture(
+      folder / "comparison.png", data_.test, methods,
+      {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
+}
+
+ExitCode exit_code_of(StopRequest stop) {
+  switch (stop) {
+    case StopRequest::run_again:
+      return ExitCode::saved_run_again;
+    case StopRequest::do_not_restart:
+      return ExitCode::saved_do_not_restart;
+    case StopRequest::none:
+      break;
+  }
+  return ExitCode::finished;
+}
+
+ExitCode Job::run() {
+  const auto leave = [this](StopRequest stop) {
+    console_.say(stop == StopRequest::run_again ? "stopped and saved: start the same command again to go on"
+                                                : "stopped and saved, on request; the same command goes on from here");
+    return exit_code_of(stop);
+  };
+  if (has_stage(options_, "pretrain")) {
+    if (const StopRequest stop = pretrain(); stop != StopRequest::none) return leave(stop);
+  }
+  for (const DenoiserPhase& phase : denoiser_phases(options_)) {
+    if (const StopRequest stop = train_denoiser(phase); stop != StopRequest::none) return leave(stop);
+  }
+  if (has_stage(options_, "evaluate")) evaluate();
+  return ExitCode::finished;
+}
+
+// One step's data loaded, one checkpoint written, read and removed.
+void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading) {
+  const data::SliceLoader loader(data_.train, loading);
+  const data::EpochOrder order(data_.train.num_slices(), plan.seed);
+  const data::BatchPlan batches{plan.global_batch, plan.global_batch, communicator_.rank(), communicator_.size()};
+  data::load_step(loader, order, batches, 0);
+  const fs::path folder = run_folder_ / "dry_run";
+  checkpoint::CheckpointStore store(folder, options_.checkpoint, stage.identity(), communicator_, console_);
+  store.check_writable(checkpoint_bytes(stage));
+  StageState state = stage.state();
+  checkpoint::CheckpointContent content;
+  content.archives["networks"] = std::move(state.networks);
+  content.archives["optimisers"] = std::move(state.optimisers);
+  content.state_json = "{}";
+  store.save_last(0, content, "");
+  store.load_step(0);
+  communicator_.barrier();
+  if (communicator_.rank() == 0) fs::remove_all(folder);
+  communicator_.barrier();
+  console_.say(fmt::format("{}: data, networks, and a checkpoint written and read: in order", plan.title));
+}
+
+void Job::check_without_training() {
+  if (has_stage(options_, "pretrain")) {
+    PretrainStage stage(context(options_.run.seed), language::load_vocabulary(options_.vocabulary.file));
+    check_stage(stage, pretrain_plan(), pretrain_loader());
+  }
+  for (const DenoiserPhase& phase : denoiser_phases(options_)) {
+    const bool is_autoencoder_there = fs::exists(autoencoder_path());
+    if (phase.leda_weight != 0.0 && !is_autoencoder_there && !has_stage(options_, "pretrain")) autoencoder_for(phase);
+    const double weight = is_autoencoder_there ? phase.leda_weight : 0.0;
+    DenoiserStage stage(context(phase.seed), weight,
+                        weight != 0.0 ? autoencoder_for(phase) : std::optional<AutoencoderFile>{});
+    check_stage(stage, denoiser_plan(phase), denoiser_loader(phase.seed));
+  }
+}
+
+// What a finished run was asked for: with more of it asked for, it is not finished any more.
+nlohmann::json extent_of(const JobOptions& options) {
+  return {{"stages", options.run.stages},
+          {"autoencoder.num_steps", options.autoencoder_training.num_steps},
+          {"denoiser.num_steps", options.denoiser_training.num_steps},
+          {"num_denoiser_seeds", options.run.num_denoiser_seeds}};
+}
+
+bool is_finished(const fs::path& run_folder, const JobOptions& options, distributed::Communicator& communicator) {
+  std::string text;
+  if (communicator.rank() == 0 && fs::exists(run_folder / "finished.json")) {
+    text = storage::read_text_file(run_folder / "finished.json");
+  }
+  text = distributed::broadcast_text(communicator, text, 0);
+  const auto finished = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return finished.is_object() && finished.value("extent", nlohmann::json()) == extent_of(options);
+}
+
+void say_results(const fs::path& run_folder, logging::Console& console) {
+  const fs::path table = run_folder / "evaluation" / "evaluation.txt";
+  if (!console.speaks() || !fs::exists(table)) return;
+  console.say("\n" + storage::read_text_file(table));
+  console.say(fmt::format("picture: {}", fs::absolute(run_folder / "evaluation" / "comparison.png").string()));
+}
+
+}  // namespace
+
+ExitCode report_job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console) {
+  const fs::path run_folder = checkpoint::choose_run_folder(options.run.folder, false, communicator);
+  if (!fs::exists(run_folder / "options.cfg")) {
+    throw base::ErrorOnAllRanks(ExitCode::options, {.what = "there is no run to report on",
+                                                    .value = run_folder.string(),
+                                                    .why = "",
+                                                    .remedy = "name its folder with run.folder, or start one"});
+  }
+  console.say(fmt::format("run in {}: {}", run_folder.string(),
+                          is_finished(run_folder, options, communicator) ? "finished" : "not finished"));
+  say_results(run_folder, console);
+  return ExitCode::finished;
+}
+
+ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
+                 distributed::Communicator& communicator, logging::Console& console) {
+  const fs::path run_folder = checkpoint::choose_run_folder(options.run.folder, actions.new_run, communicator);
+  if (!actions.dry_run && is_finished(run_folder, options, communicator)) {
+    keep_run_options(run_folder, values, communicator);
+    console.say(fmt::format("the run in {} is finished; --new-run starts another", run_folder.string()));
+    say_results(run_folder, console);
+    return ExitCode::finished;
+  }
+  const checkpoint::RunFolderLock lock(run_folder, communicator, console);
+  console.say(fmt::format("run folder {}; options:", fs::absolute(run_folder).string()));
+  for (const auto& [name, value] : values) console.say(fmt::format("  {} = {}", name, value));
+  if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
+
+  Job job(options, communicator, console, run_folder);
+  if (actions.dry_run) {
+    job.check_without_training();
+    console.say("dry run: everything a run needs is in order");
+    return ExitCode::finished;
+  }
+  const ExitCode code = job.run();
+  if (code != ExitCode::finished) return code;
+  if (communicator.rank() == 0) {
+    const nlohmann::json finished = {{"finished", base::utc_now()}, {"extent", extent_of(options)}};
+    storage::write_file_durably(run_folder / "finished.json", finished.dump(2) + "\n");
+  }
+  say_results(run_folder, console);
+  return code;
+}
+
+}  // namespace leda::training

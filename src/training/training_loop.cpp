@@ -1,0 +1,246 @@
+#include "training/training_loop.hpp"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "logging/progress_line.hpp"
+
+namespace leda::training {
+namespace {
+
+// What must be equal for a resumed run to give the same bits.
+nlohmann::json machine_facts(const distributed::Communicator& communicator) {
+  return {{"num_ranks", communicator.size()},
+          {"threads_per_rank", at::get_num_threads()},
+          {"instruction_set", at::get_cpu_capability()}};
+}
+
+std::string host_name() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context,
+                           const data::ShardCatalogue& training, const data::SliceLoader& loader,
+                           checkpoint::CheckpointStore& store, logging::RunLog& log,
+                           std::function<base::StopRequest()> stop_requested)
+    : plan_(std::move(plan)),
+      stage_(stage),
+      context_(context),
+      training_(training),
+      loader_(loader),
+      store_(store),
+      log_(log),
+      stop_requested_(std::move(stop_requested)) {}
+
+base::StopRequest TrainingLoop::run() {
+  restore();
+  if (step_ >= plan_.num_steps && is_saved_) return base::StopRequest::none;
+
+  const data::EpochOrder order(training_.num_slices(), plan_.seed);
+  const std::int64_t largest_share = (plan_.global_batch + context_.communicator.size() - 1) / context_.communicator.size();
+  const std::int64_t micro_batch = context_.options.training.max_micro_batch;
+  const data::BatchPlan batches{plan_.global_batch, micro_batch > 0 ? micro_batch : largest_share,
+                                context_.communicator.rank(), context_.communicator.size()};
+  data::BatchPrefetcher prefetcher(loader_, order, batches, step_, plan_.num_steps,
+                                   static_cast<int>(context_.options.data.queue_depth));
+  distributed::StopAgreement agreement(context_.communicator);
+  logging::ProgressLine progress(context_.console, plan_.title, plan_.num_steps, step_,
+                                 context_.options.logging.progress_seconds);
+  const auto due = [this](std::int64_t cadence) { return cadence > 0 && step_ % cadence == 0; };
+
+  base::StopRequest stop = base::StopRequest::none;
+  while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
+    const data::StepBatch batch = prefetcher.next();
+    const LossReport report = stage_.train_step(batch);
+    ++step_;
+    is_saved_ = false;
+    add_report(report, batch.global_count);
+    const bool is_end = step_ == plan_.num_steps;
+    if (due(context_.options.logging.every_num_steps) || is_end) log_interval(prefetcher);
+    if (due(context_.options.training.validate_every_num_steps) || is_end) validate();
+    // A new best is saved at once, whatever the cadence: it is kept as that step's checkpoint.
+    if ((due(context_.options.checkpoint_cadence.every_num_steps) || is_best_pending_) && !is_end) save_or_warn();
+    progress.update(step_, figures_);
+    stop = agreement.exchange(stop_requested_());
+  }
+  progress.finish();
+  const base::StopRequest late = agreement.drain();
+  if (step_ < plan_.num_steps && stop == base::StopRequest::none) stop = late;
+  save_before_leaving();
+  return step_ < plan_.num_steps ? stop : base::StopRequest::none;
+}
+
+void TrainingLoop::add_report(const LossReport& report, std::int64_t num_images) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> values;
+  report_names_.clear();
+  for (const auto& [name, value] : report) {
+    report_names_.push_back(name);
+    values.push_back(value.detach().to(at::kDouble));
+  }
+  const at::Tensor stacked = at::stack(values);
+  report_sum_ = interval_steps_ == 0 ? stacked : report_sum_ + stacked;
+  ++interval_steps_;
+  interval_images_ += num_images;
+}
+
+void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
+  at::Tensor sums = report_sum_.cpu().contiguous();
+  distributed::all_reduce(context_.communicator, sums);
+  std::vector<logging::Scalar> scalars;
+  for (std::size_t i = 0; i < report_names_.size(); ++i) {
+    scalars.push_back({report_names_[i], sums.accessor<double, 1>()[static_cast<std::int64_t>(i)] /
+                                             static_cast<double>(interval_steps_)});
+  }
+  const double loss = scalars[loss_index()].value;
+  for (logging::Scalar& figure : stage_.interval_figures()) scalars.push_back(std::move(figure));
+  const double seconds = stopwatch_.seconds() - interval_start_seconds_;
+  const double images_per_second = static_cast<double>(interval_images_) / seconds;
+  scalars.push_back({"learning_rate", plan_.schedule.rate(step_ - 1)});
+  scalars.push_back({"epoch", static_cast<double>((step_ - 1) / data::steps_per_epoch(training_.num_slices(), plan_.global_batch))});
+  scalars.push_back({"images_per_second", images_per_second});
+  scalars.push_back({"data_wait_share", (prefetcher.seconds_waited() - wait_at_interval_start_) / seconds});
+  log_.write(step_, scalars);
+  figures_ = fmt::format("loss {:.5g}, {:.1f} images/s{}", loss, images_per_second, validation_figures_);
+  interval_steps_ = 0;
+  interval_images_ = 0;
+  interval_start_seconds_ = stopwatch_.seconds();
+  wait_at_interval_start_ = prefetcher.seconds_waited();
+}
+
+std::size_t TrainingLoop::loss_index() const {
+  for (std::size_t i = 0; i < report_names_.size(); ++i) {
+    if (report_names_[i] == "loss") return i;
+  }
+  return 0;
+}
+
+void TrainingLoop::validate() {
+  const ValidationReport report = stage_.validate(step_);
+  std::vector<logging::Scalar> scalars;
+  for (const logging::Scalar& figure : report.figures) scalars.push_back({"validation_" + figure.name, figure.value});
+  log_.write(step_, scalars, "validation");
+  validation_figures_ = fmt::format(", validation {} {:.2f}", report.figures.front().name, report.criterion);
+  const double factor = context_.options.training.divergence_factor;
+  const bool has_best = best_step_ >= 0;
+  if (!std::isfinite(report.criterion) || (factor > 0.0 && has_best && report.criterion > factor * best_criterion_)) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::non_finite,
+        {.what = fmt::format("{} diverged at step {}: validation {}", plan_.title, step_, report.figures.front().name),
+         .value = fmt::format("{:.4g}, the best was {:.4g} at step {}", report.criterion, best_criterion_, best_step_),
+         .why = "going on would train on garbage",
+         .remedy = "lower the learning rate or set training.max_gradient_norm; earlier checkpoints are kept"});
+  }
+  if (!has_best || report.criterion < best_criterion_) {
+    best_criterion_ = report.criterion;
+    best_step_ = step_;
+    is_best_pending_ = true;
+  }
+}
+
+checkpoint::CheckpointContent TrainingLoop::content() const {
+  StageState stage = stage_.state();
+  nlohmann::json facts = nlohmann::json::object();
+  for (const auto& [name, text] : stage.facts) facts[name] = text;
+  const nlohmann::json state = {
+      {"step", step_},
+      {"num_steps", plan_.num_steps},
+      {"epoch", step_ / data::steps_per_epoch(training_.num_slices(), plan_.global_batch)},
+      {"position_in_epoch", step_ % data::steps_per_epoch(training_.num_slices(), plan_.global_batch)},
+      {"global_batch", plan_.global_batch},
+      {"seed", plan_.seed},
+      {"learning_rate", plan_.schedule.rate(step_)},
+      {"data_fingerprint", training_.fingerprint()},
+      {"best", {{"step", best_step_}, {"criterion", best_criterion_}}},
+      {"machine", machine_facts(context_.communicator)},
+      {"stage", facts}};
+  checkpoint::CheckpointContent content;
+  content.archives["networks"] = std::move(stage.networks);
+  content.archives["optimisers"] = std::move(stage.optimisers);
+  content.state_json = state.dump(2) + "\n";
+  return content;
+}
+
+std::string TrainingLoop::provenance() const {
+  return nlohmann::json{{"host", host_name()},
+                        {"saved", base::utc_now()},
+                        {"leda_version", LEDA_VERSION},
+                        {"libtorch", at::show_config().substr(0, at::show_config().find('\n'))},
+                        {"seconds_since_start", stopwatch_.seconds()},
+                        {"restarts", num_restarts_}}
+      .dump(2);
+}
+
+void TrainingLoop::restore() {
+  std::optional<checkpoint::LoadedCheckpoint> loaded = store_.load_newest();
+  if (!loaded) return;
+  const nlohmann::json state = nlohmann::json::parse(loaded->content.state_json);
+  if (state.at("data_fingerprint") != training_.fingerprint()) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = "the training data is not the data this run began with",
+                                 .value = training_.folder().string() + " has fingerprint " + training_.fingerprint(),
+                                 .why = "the checkpoint continues in the middle of an epoch of other slices",
+                                 .remedy = "restore the data, or start afresh with --new-run"});
+  }
+  StageState stage{std::move(loaded->content.archives["networks"]), std::move(loaded->content.archives["optimisers"]), {}};
+  for (const auto& [name, text] : state.at("stage").items()) stage.facts.emplace_back(name, text.get<std::string>());
+  stage_.load_state(stage);
+  step_ = state.at("step");
+  best_step_ = state.at("best").at("step");
+  best_criterion_ = state.at("best").at("criterion");
+  is_saved_ = loaded->is_last;
+  if (const auto provenance = nlohmann::json::parse(loaded->provenance_json, nullptr, false); provenance.is_object()) {
+    num_restarts_ = provenance.value("restarts", std::int64_t{0}) + 1;
+  }
+  if (step_ >= plan_.num_steps && is_saved_) return;
+  context_.console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, step_, plan_.num_steps));
+  const nlohmann::json now = machine_facts(context_.communicator);
+  if (state.at("machine") != now) {
+    context_.console.say(fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit",
+                                     now.dump(), state.at("machine").dump()));
+  }
+}
+
+void TrainingLoop::after_save() {
+  is_saved_ = true;
+  if (is_best_pending_) store_.mark_best(step_);
+  is_best_pending_ = false;
+}
+
+void TrainingLoop::save_or_warn() {
+  if (store_.save(step_, content(), provenance())) after_save();
+}
+
+void TrainingLoop::save_before_leaving() {
+  if (is_saved_) return;
+  if (step_ == plan_.num_steps) {
+    store_.save_last(step_, content(), provenance());
+  } else if (!store_.save(step_, content(), provenance())) {
+    throw base::ErrorOnAllRanks(base::ExitCode::storage,
+                                {.what = fmt::format("{} was asked to stop and could not save step {}", plan_.title, step_),
+                                 .value = "see the warning above",
+                                 .why = "work since the checkpoint before is lost",
+                                 .remedy = "free space in the run folder and start the same command again"});
+  }
+  after_save();
+}
+
+}  // namespace leda::training

@@ -1,0 +1,79 @@
+// The order of events of a training run, the same for both stages: take a batch, step, report, validate, save, look
+// whether somebody wants the run to stop. Borrows everything; lives for one run of one stage.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/clock.hpp"
+#include "base/stop_signal.hpp"
+#include "checkpoint/checkpoint_store.hpp"
+#include "data/batch_prefetcher.hpp"
+#include "distributed/stop_agreement.hpp"
+#include "logging/run_log.hpp"
+#include "training/stage.hpp"
+#include "training/stage_context.hpp"
+
+namespace leda::training {
+
+struct LoopPlan {
+  std::string title;  // "stage 1", in messages and progress lines
+  std::int64_t num_steps = 0;
+  std::int64_t global_batch = 1;
+  LearningRateSchedule schedule;
+  std::uint64_t seed = 0;
+};
+
+class TrainingLoop {
+ public:
+  // `training` is the set that `loader` reads. `stop_requested` says what this rank would like to do now.
+  TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context, const data::ShardCatalogue& training,
+               const data::SliceLoader& loader, checkpoint::CheckpointStore& store, logging::RunLog& log,
+               std::function<base::StopRequest()> stop_requested);
+
+  // Trains from the newest checkpoint, or from the start, to num_steps or to an agreed stop; either way the last state
+  // is on disk when it returns. `none` means finished. Collective.
+  base::StopRequest run();
+
+ private:
+  void restore();
+  void add_report(const LossReport& report, std::int64_t num_images);
+  std::size_t loss_index() const;
+  void log_interval(const data::BatchPrefetcher& prefetcher);
+  void validate();
+  checkpoint::CheckpointContent content() const;
+  std::string provenance() const;
+  void after_save();
+  void save_or_warn();
+  void save_before_leaving();
+
+  LoopPlan plan_;
+  Stage& stage_;
+  const StageContext& context_;
+  const data::ShardCatalogue& training_;
+  const data::SliceLoader& loader_;
+  checkpoint::CheckpointStore& store_;
+  logging::RunLog& log_;
+  std::function<base::StopRequest()> stop_requested_;
+
+  std::int64_t step_ = 0;  // updates made
+  std::int64_t num_restarts_ = 0;
+  double best_criterion_ = 0.0;
+  std::int64_t best_step_ = -1;
+  bool is_best_pending_ = false;  // step_ is the best so far and not yet marked so
+  bool is_saved_ = false;         // the state of step_ is on disk
+
+  // Of the current logging interval.
+  std::vector<std::string> report_names_;
+  at::Tensor report_sum_;
+  std::int64_t interval_steps_ = 0;
+  std::int64_t interval_images_ = 0;
+  double interval_start_seconds_ = 0.0;
+  double wait_at_interval_start_ = 0.0;
+  std::string figures_;
+  std::string validation_figures_;
+  base::Stopwatch stopwatch_;
+};
+
+}  // namespace leda::training
