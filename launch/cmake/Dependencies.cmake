@@ -20,15 +20,16 @@ add_library(leda_hdf5 INTERFACE)
 target_include_directories(leda_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_link_libraries(leda_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
 
-# LibTorch's include folder carries an fmt of its own that would shadow the system's. A folder that holds
-# nothing but a link to the wanted fmt, searched first, keeps one version in all files; header-only, so that
-# no libfmt is linked against the other's headers.
+# LibTorch's include folder carries an fmt of its own that would shadow the system's. A folder that holds nothing but
+# a link to the wanted fmt, searched first, keeps headers and library of one version. Not header-only: compiling fmt's
+# implementation into each file costs 3.5 s a file.
 set(LEDA_FMT_FOLDER ${CMAKE_BINARY_DIR}/fmt_first)
 file(MAKE_DIRECTORY ${LEDA_FMT_FOLDER})
 file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${LEDA_FMT_FOLDER}/fmt SYMBOLIC)
+find_library(FMT_LIBRARY fmt REQUIRED)
 add_library(leda_fmt INTERFACE)
 target_include_directories(leda_fmt SYSTEM BEFORE INTERFACE ${LEDA_FMT_FOLDER})
-target_compile_definitions(leda_fmt INTERFACE FMT_HEADER_ONLY)
+target_link_libraries(leda_fmt INTERFACE ${FMT_LIBRARY})
 
 # LibTorch without find_package(Torch): the wheel's own configuration insists on a CUDA toolkit, which the CPU
 # flavour does not need.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -73,6 +74,8 @@ int set_threads(std::int64_t wanted, distributed::Communicator& communicator) {
 int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   base::install_stop_handlers();
+  // A file-size limit shall be an error of write(), which has a message and an exit code, not a dead process.
+  std::signal(SIGXFSZ, SIG_IGN);
   std::unique_ptr<distributed::MpiSession> session;
   int rank = 0;
   try {

@@ -1,0 +1,38 @@
+// A denoiser that only copies its input is found and stops the run.
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "base/error.hpp"
+#include "distributed/single_process_communicator.hpp"
+#include "logging/console.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/training/tiny_job.hpp"
+#include "training/denoiser_stage.hpp"
+
+namespace leda::training {
+namespace {
+
+TEST(DeadDenoiser, StopsTheRunAfterItsGraceAndNotBefore) {
+  const test::TemporaryFolder folder;
+  test::write_tiny_phantoms(folder.path());
+  JobOptions options = test::tiny_job(folder.path());
+  options.denoiser.zero_last_layer = true;  // the output is the input until it learns
+  options.training.num_warm_up_steps = 10;
+  distributed::SingleProcessCommunicator alone;
+  logging::Console console(0);
+  const auto validation = data::ShardCatalogue::open(folder.path() / "validation");
+  const StageContext context{options, alone, console, validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 3}};
+  DenoiserStage stage(context, 0.0, std::nullopt);
+  EXPECT_NO_THROW(stage.validate(209));
+  try {
+    stage.validate(210);
+    FAIL() << "a copying network passed";
+  } catch (const base::Error& error) {
+    EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
+    EXPECT_NE(std::string(error.what()).find("died"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace leda::training

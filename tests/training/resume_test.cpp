@@ -1,0 +1,122 @@
+// A run that was interrupted and a run that was not leave the same bytes, at any step, in either stage.
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "checkpoint/checkpoint_store.hpp"
+#include "language/vocabulary.hpp"
+#include "storage/durable_file.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/thread_ranks.hpp"
+#include "tests/training/tiny_job.hpp"
+#include "training/denoiser_stage.hpp"
+#include "training/pretrain_stage.hpp"
+#include "training/training_loop.hpp"
+
+namespace leda::training {
+namespace {
+
+constexpr std::int64_t kNumSteps = 11;
+
+class Resume : public testing::TestWithParam<bool> {  // true: stage 1
+ protected:
+  static void SetUpTestSuite() {
+    at::set_num_threads(1);
+    data_ = std::make_unique<test::TemporaryFolder>();
+    test::write_tiny_phantoms(data_->path());
+  }
+  static void TearDownTestSuite() { data_.reset(); }
+
+  // One process life: trains until `stop_after` updates were made in it, or to the end.
+  static base::StopRequest live_once(bool is_pretrain, const std::filesystem::path& folder, int num_ranks, int stop_after) {
+    base::StopRequest outcome = base::StopRequest::none;
+    test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
+      JobOptions options = test::tiny_job(data_->path());
+      options.adversarial.start_step = 6;  // in the middle
+      options.training.precision = "float32";
+      options.training.max_micro_batch = 1;
+      options.training.num_warm_up_steps = 3;
+      options.training.final_learning_rate_fraction = 0.1;
+      logging::Console console(communicator.rank());
+      const auto training = data::ShardCatalogue::open(data_->path() / "train");
+      const auto validation = data::ShardCatalogue::open(data_->path() / "validation");
+      const StageContext context{options, communicator, console, validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
+      std::unique_ptr<Stage> stage;
+      if (is_pretrain) {
+        stage = std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
+      } else {
+        stage = std::make_unique<DenoiserStage>(context, 0.0, std::nullopt);
+      }
+      const data::SliceLoader loader(training, {.window = context.window,
+                                                .crop = is_pretrain ? 0 : 32,
+                                                .flips = true,
+                                                .needs_low_dose = !is_pretrain,
+                                                .needs_tissue = is_pretrain,
+                                                .seed = 5});
+      checkpoint::CheckpointStore store(folder / "checkpoints", {.keep_last = 2}, stage->identity(), communicator, console);
+      logging::RunLog log(console, folder, false);
+      int asked = 0;
+      const auto stop_requested = [&] {
+        return stop_after > 0 && ++asked >= stop_after ? base::StopRequest::run_again : base::StopRequest::none;
+      };
+      const LoopPlan plan{"test", kNumSteps, 5, schedule_of(2e-3, kNumSteps, 5, options.training), 5};
+      TrainingLoop loop(plan, *stage, context, training, loader, store, log, stop_requested);
+      const base::StopRequest stop = loop.run();
+      if (communicator.rank() == 0) outcome = stop;
+    });
+    return outcome;
+  }
+
+  static std::string final_bytes(const std::filesystem::path& folder) {
+    std::string bytes;
+    const std::filesystem::path last = folder / "checkpoints" / "step_00000011";
+    for (const char* name : {"manifest.json", "state.json", "networks.safetensors", "optimisers.safetensors"}) {
+      bytes += storage::read_text_file(last / name);
+    }
+    return bytes;
+  }
+
+ private:
+  static std::unique_ptr<test::TemporaryFolder> data_;
+};
+
+std::unique_ptr<test::TemporaryFolder> Resume::data_;
+
+TEST_P(Resume, InterruptedAtAnyStepGivesTheSameBytes) {
+  const test::TemporaryFolder straight;
+  ASSERT_EQ(live_once(GetParam(), straight.path(), 2, 0), base::StopRequest::none);
+  const std::string expected = final_bytes(straight.path());
+  for (const int stop_after : {1, 2, 5, 6, 9}) {
+    const test::TemporaryFolder broken;
+    ASSERT_EQ(live_once(GetParam(), broken.path(), 2, stop_after), base::StopRequest::run_again) << stop_after;
+    ASSERT_EQ(live_once(GetParam(), broken.path(), 2, 0), base::StopRequest::none);
+    EXPECT_TRUE(final_bytes(broken.path()) == expected) << "interrupted after " << stop_after << " steps";
+  }
+}
+
+TEST_P(Resume, ManyInterruptionsGiveTheSameBytes) {
+  const test::TemporaryFolder straight;
+  live_once(GetParam(), straight.path(), 1, 0);
+  const test::TemporaryFolder broken;
+  int lives = 1;
+  while (live_once(GetParam(), broken.path(), 1, 1) != base::StopRequest::none) ++lives;
+  EXPECT_GE(lives, 3);
+  EXPECT_TRUE(final_bytes(broken.path()) == final_bytes(straight.path()));
+}
+
+TEST_P(Resume, AFinishedRunTrainsNoMore) {
+  const test::TemporaryFolder folder;
+  live_once(GetParam(), folder.path(), 1, 0);
+  const auto written = std::filesystem::last_write_time(folder.path() / "checkpoints" / "step_00000011");
+  EXPECT_EQ(live_once(GetParam(), folder.path(), 1, 0), base::StopRequest::none);
+  EXPECT_EQ(std::filesystem::last_write_time(folder.path() / "checkpoints" / "step_00000011"), written);
+}
+
+INSTANTIATE_TEST_SUITE_P(BothStages, Resume, testing::Values(true, false),
+                         [](const auto& which) { return which.param ? "Stage1" : "Stage2"; });
+
+}  // namespace
+}  // namespace leda::training
