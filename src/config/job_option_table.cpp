@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
+#include "ct/hounsfield.hpp"
 
 namespace leda::config {
 namespace {
@@ -22,12 +25,33 @@ void require_one_of(const std::string& key, const std::string& value, const std:
 
 template <typename Number>
 void require_at_least(const std::string& key, Number value, Number smallest) {
-  if (value >= smallest) return;
+  if (value >= smallest && value <= std::numeric_limits<Number>::max()) return;
   refuse(key, fmt::format("{}", value), "", fmt::format("a value of {} or more", smallest));
 }
 
+void require_above_zero(const std::string& key, double value) {
+  if (!(value > 0.0) || std::isinf(value)) refuse(key, fmt::format("{}", value), "", "a finite value above 0");
+}
+
+void require_share(const std::string& key, double value) {
+  if (!(value >= 0.0 && value <= 1.0)) refuse(key, fmt::format("{}", value), "", "a value from 0 to 1");
+}
+
+void require_decay_rate(const std::string& key, double value) {
+  if (!(value >= 0.0 && value < 1.0)) refuse(key, fmt::format("{}", value), "", "a value from 0 to below 1");
+}
+
+void require_window(const std::string& key, const std::string& name) {
+  try {
+    ct::window_of(name);
+  } catch (const base::Error& fault) {
+    refuse(key, "'" + name + "'", fault.text().why, fault.text().remedy);
+  }
+}
+
 void bind_run(OptionTable& table, training::JobOptions& job) {
-  table.add("run.stages", "what to do, in this order: pretrain, baseline (stage 2 without LEDA), denoise (with), evaluate",
+  table.add("run.stages",
+            "what to do, in this order: pretrain, baseline (stage 2 without LEDA), denoise (with), evaluate",
             &job.run.stages);
   table.add("run.folder", "where the run lives; a new run after it becomes FOLDER-2, FOLDER-3, ...", &job.run.folder);
   table.add("run.seed", "of first weights, data order and augmentation", &job.run.seed);
@@ -40,7 +64,8 @@ void bind_run(OptionTable& table, training::JobOptions& job) {
 void bind_data(OptionTable& table, training::JobOptions& job) {
   table.add("data.source", "shards (found in data.folder), or phantoms (written there when missing)", &job.data.source);
   table.add("data.folder", "holds train/, validation/ and test/ with *.h5 shards", &job.data.folder);
-  table.add("data.window", "HU range the networks see: leda [-1000, 2000], abdomen [-160, 240], wide [-1000, 1000], LOW:HIGH",
+  table.add("data.window",
+            "HU range the networks see: leda [-1000, 2000], abdomen [-160, 240], wide [-1000, 1000], LOW:HIGH",
             &job.data.window);
   table.add("data.queue_depth", "steps loaded ahead of training", &job.data.queue_depth);
   table.add("data.phantom_size", "phantoms: pixels a side, 64 to 512", &job.data.phantom_size);
@@ -55,8 +80,10 @@ void bind_data(OptionTable& table, training::JobOptions& job) {
 void bind_language(OptionTable& table, training::JobOptions& job) {
   table.add("vocabulary.file", "words and embeddings: builtin, or an HDF5 file", &job.vocabulary.file);
   table.add("vocabulary.normalise_rows", "scale every word's embedding to length 1", &job.vocabulary.normalise_rows);
-  table.add("words.placement", "candidate words by position (of the token's own cell) or by image", &job.words.placement);
-  table.add("words.thresholds", "placement image: score from which a word is a candidate, per level", &job.words.thresholds);
+  table.add("words.placement", "candidate words by position (of the token's own cell) or by image",
+            &job.words.placement);
+  table.add("words.thresholds", "placement image: score from which a word is a candidate, per level",
+            &job.words.thresholds);
   table.add("words.air_weight", "placement position: weight of air pixels at all levels but the finest",
             &job.words.air_weight);
 }
@@ -78,7 +105,8 @@ void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
   table.add("autoencoder.vocabulary_tile", "words scored at a time", &network.vocabulary_tile);
   auto& training = job.autoencoder_training;
   table.add("autoencoder.num_steps", "length of stage 1", &training.num_steps);
-  table.add("autoencoder.global_batch", "images per step of stage 1; 0 = training.global_batch", &training.global_batch);
+  table.add("autoencoder.global_batch", "images per step of stage 1; 0 = training.global_batch",
+            &training.global_batch);
   table.add("autoencoder.learning_rate", "of the autoencoder", &training.learning_rate);
   table.add("autoencoder.beta1", "Adam's first decay rate in stage 1", &training.beta1);
   table.add("autoencoder.beta2", "Adam's second decay rate in stage 1", &training.beta2);
@@ -101,7 +129,8 @@ void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
 void bind_denoiser(OptionTable& table, training::JobOptions& job) {
   table.add("denoiser.type", fmt::format("network: {}", fmt::join(models::denoiser_types(), ", ")), &job.denoiser.type);
   table.add("denoiser.channels", "width of the network", &job.denoiser.channels);
-  table.add("denoiser.input_scale", "s of f(u) = network(s u) / s; about 10 for wide windows", &job.denoiser.input_scale);
+  table.add("denoiser.input_scale", "s of f(u) = network(s u) / s; about 10 for wide windows",
+            &job.denoiser.input_scale);
   table.add("denoiser.zero_last_layer", "start with output = input", &job.denoiser.zero_last_layer);
   auto& training = job.denoiser_training;
   table.add("denoiser.num_steps", "length of stage 2", &training.num_steps);
@@ -137,7 +166,8 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes);
   table.add("distributed.threads_per_rank", "0 = cores / ranks on this host", &job.threads_per_rank);
   table.add("logging.every_num_steps", "cadence of logged figures", &job.logging.every_num_steps);
-  table.add("logging.progress_seconds", "time between progress lines where no terminal is", &job.logging.progress_seconds);
+  table.add("logging.progress_seconds", "time between progress lines where no terminal is",
+            &job.logging.progress_seconds);
   table.add("logging.tensorboard", "write TensorBoard files beside log.jsonl", &job.logging.tensorboard);
   table.add("evaluation.max_tuning_slices", "validation slices that Gaussian and non-local means are tuned on",
             &job.evaluation.max_tuning_slices);
@@ -155,38 +185,98 @@ void bind_job_options(OptionTable& table, training::JobOptions& job) {
   bind_training(table, job);
 }
 
-void check_job_options(const training::JobOptions& job) {
+namespace {
+
+void check_names(const training::JobOptions& job) {
+  if (job.run.stages.empty()) refuse("run.stages", "empty", "there is nothing to do", "name at least one stage");
   for (const std::string& stage : job.run.stages) {
     require_one_of("run.stages", stage, {"pretrain", "baseline", "denoise", "evaluate"});
   }
-  if (job.run.stages.empty()) refuse("run.stages", "empty", "there is nothing to do", "name at least one stage");
   require_one_of("run.device", job.run.device, {"auto", "cpu", "cuda"});
   require_one_of("data.source", job.data.source, {"shards", "phantoms"});
   require_one_of("training.precision", job.training.precision, {"float32", "float64"});
   require_one_of("training.learning_rate_scaling", job.training.learning_rate_scaling, {"none", "linear"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
+  require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
+  require_window("data.window", job.data.window);
+  require_window("evaluation.picture_window", job.evaluation.picture_window);
+}
+
+void check_lengths(const training::JobOptions& job) {
+  require_at_least<std::int64_t>("autoencoder.num_steps", job.autoencoder_training.num_steps, 1);
+  require_at_least<std::int64_t>("denoiser.num_steps", job.denoiser_training.num_steps, 1);
+  require_at_least<std::int64_t>("run.num_denoiser_seeds", job.run.num_denoiser_seeds, 1);
+  require_at_least("run.max_seconds", job.run.max_seconds, 0.0);
+  require_at_least<std::int64_t>("training.num_warm_up_steps", job.training.num_warm_up_steps, 0);
+  require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
+  require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);
+  require_at_least("checkpoint.keep_last", job.checkpoint.keep_last, 1);
+  require_at_least<std::int64_t>("logging.every_num_steps", job.logging.every_num_steps, 1);
+  require_at_least("logging.progress_seconds", job.logging.progress_seconds, 0.0);
+  require_at_least<std::int64_t>("evaluation.max_tuning_slices", job.evaluation.max_tuning_slices, 1);
+}
+
+void check_sizes(const training::JobOptions& job) {
   require_at_least<std::int64_t>("training.global_batch", job.training.global_batch, 1);
   require_at_least<std::int64_t>("training.max_micro_batch", job.training.max_micro_batch, 0);
   require_at_least<std::int64_t>("autoencoder.global_batch", job.autoencoder_training.global_batch, 0);
   require_at_least<std::int64_t>("denoiser.global_batch", job.denoiser_training.global_batch, 0);
-  require_at_least<std::int64_t>("autoencoder.num_steps", job.autoencoder_training.num_steps, 1);
-  require_at_least<std::int64_t>("denoiser.num_steps", job.denoiser_training.num_steps, 1);
   require_at_least<std::int64_t>("denoiser.crop", job.denoiser_training.crop, 0);
-  require_at_least<std::int64_t>("run.num_denoiser_seeds", job.run.num_denoiser_seeds, 1);
+  require_at_least("denoiser.channels", job.denoiser.channels, 1);
+  require_at_least("autoencoder.channels", job.autoencoder.channels, 1);
+  require_at_least("autoencoder.vocabulary_tile", job.autoencoder.vocabulary_tile, 1);
+  require_at_least("discriminator.channels", job.discriminator.channels, 1);
+  require_at_least("discriminator.layers", job.discriminator.layers, 1);
+  require_at_least<std::int64_t>("discriminator.start_step", job.adversarial.start_step, 0);
   require_at_least<std::int64_t>("data.queue_depth", job.data.queue_depth, 1);
-  require_at_least<std::int64_t>("training.num_warm_up_steps", job.training.num_warm_up_steps, 0);
-  require_at_least<std::int64_t>("logging.every_num_steps", job.logging.every_num_steps, 1);
-  require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
-  require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);
-  require_at_least("checkpoint.keep_last", job.checkpoint.keep_last, 1);
+  require_at_least<std::int64_t>("distributed.threads_per_rank", job.threads_per_rank, 0);
+  require_at_least<std::int64_t>("distributed.bucket_bytes", job.distributed.bucket_bytes, 1);
+  require_at_least<std::int64_t>("distributed.first_bucket_bytes", job.distributed.first_bucket_bytes, 1);
+}
+
+void check_rates(const training::JobOptions& job) {
   require_at_least("leda.weight", job.leda.weight, 0.0);
   require_at_least("discriminator.weight", job.adversarial.weight, 0.0);
+  require_at_least("autoencoder.semantic_weight", job.autoencoder_training.semantic_weight, 0.0);
+  require_at_least("autoencoder.commitment_weight", job.autoencoder_training.commitment_weight, 0.0);
+  require_at_least("autoencoder.codebook_weight", job.autoencoder_training.codebook_weight, 0.0);
   require_at_least("autoencoder.perceptual_weight", job.autoencoder_training.perceptual_weight, 0.0);
-  require_at_least("run.max_seconds", job.run.max_seconds, 0.0);
-  if (job.data.source == "phantoms" && (job.data.phantom_size < 64 || job.data.phantom_size > 512)) {
-    refuse("data.phantom_size", std::to_string(job.data.phantom_size), "", "64 to 512, a multiple of 16");
+  require_above_zero("autoencoder.learning_rate", job.autoencoder_training.learning_rate);
+  require_above_zero("discriminator.learning_rate", job.adversarial.learning_rate);
+  require_above_zero("denoiser.learning_rate", job.denoiser_training.learning_rate);
+  require_above_zero("denoiser.input_scale", job.denoiser.input_scale);
+  require_decay_rate("autoencoder.beta1", job.autoencoder_training.beta1);
+  require_decay_rate("autoencoder.beta2", job.autoencoder_training.beta2);
+  require_decay_rate("denoiser.beta1", job.denoiser_training.beta1);
+  require_decay_rate("denoiser.beta2", job.denoiser_training.beta2);
+  require_at_least("training.max_gradient_norm", job.training.max_gradient_norm, 0.0);
+  require_at_least("training.divergence_factor", job.training.divergence_factor, 0.0);
+  require_share("training.final_learning_rate_fraction", job.training.final_learning_rate_fraction);
+  require_at_least("words.air_weight", job.words.air_weight, 0.0);
+}
+
+void check_phantoms(const training::DataOptions& data) {
+  if (data.source != "phantoms") return;
+  if (data.phantom_size < 64 || data.phantom_size > 512 || data.phantom_size % 16 != 0) {
+    refuse("data.phantom_size", std::to_string(data.phantom_size), "", "64 to 512, a multiple of 16");
   }
+  require_at_least<std::int64_t>("data.num_train_patients", data.num_train_patients, 1);
+  require_at_least<std::int64_t>("data.num_validation_patients", data.num_validation_patients, 1);
+  require_at_least<std::int64_t>("data.num_test_patients", data.num_test_patients, 1);
+  require_at_least<std::int64_t>("data.slices_per_patient", data.slices_per_patient, 1);
+  require_above_zero("data.dose_fraction", data.dose_fraction);
+  require_share("data.dose_fraction", data.dose_fraction);
+}
+
+}  // namespace
+
+void check_job_options(const training::JobOptions& job) {
+  check_names(job);
+  check_lengths(job);
+  check_sizes(job);
+  check_rates(job);
+  check_phantoms(job.data);
 }
 
 }  // namespace leda::config

@@ -135,10 +135,11 @@ const OptionTable::Entry& OptionTable::find(const std::string& key, const std::s
   if (found != entries_.end()) return *found;
   std::vector<std::string> known;
   for (const Entry& entry : entries_) known.push_back(entry.key);
-  throw ErrorOnAllRanks(ExitCode::options, {.what = "unknown option (" + origin + ")",
-                                            .value = key,
-                                            .why = "an option that is not read would be ignored silently",
-                                            .remedy = "did you mean " + nearest_name(key, known) + "? --help lists all"});
+  throw ErrorOnAllRanks(ExitCode::options,
+                        {.what = "unknown option (" + origin + ")",
+                         .value = key,
+                         .why = "an option that is not read would be ignored silently",
+                         .remedy = "did you mean " + nearest_name(key, known) + "? --help lists all"});
 }
 
 void OptionTable::set(const std::string& key, const std::string& value, const std::string& origin) {
@@ -244,6 +245,14 @@ std::vector<std::pair<std::string, std::string>> OptionTable::values() const {
   return all;
 }
 
+std::vector<OptionDescription> OptionTable::descriptions() const {
+  std::vector<OptionDescription> all;
+  for (const Entry& entry : entries_) {
+    all.push_back({entry.key, entry.description, entry.kind, entry.default_text, entry.text()});
+  }
+  return all;
+}
+
 std::string OptionTable::help_text() const {
   std::string text;
   std::string section;
@@ -252,7 +261,7 @@ std::string OptionTable::help_text() const {
     if (its_section != section) text += fmt::format("\n{}\n", its_section);
     section = its_section;
     text += fmt::format("  --{:<42} {} [{}]\n", entry.key + (entry.is_switch ? "" : " ..."), entry.description,
-                        entry.default_text);
+                        entry.text());
   }
   return text;
 }

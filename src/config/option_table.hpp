@@ -9,6 +9,15 @@
 
 namespace leda::config {
 
+// An option as a reader of documents sees it.
+struct OptionDescription {
+  std::string key;
+  std::string description;
+  std::string kind;  // what a value looks like: "a whole number"
+  std::string default_text;
+  std::string text;  // the value now
+};
+
 class OptionTable {
  public:
   // Binds `key` to a variable that outlives the table. Lists are written with commas: 16,4,1.
@@ -36,6 +45,9 @@ class OptionTable {
   std::string dump() const;
   // The same without comments: `key = value` lines, sorted as bound.
   std::vector<std::pair<std::string, std::string>> values() const;
+  // All options, in the order of binding.
+  std::vector<OptionDescription> descriptions() const;
+  // One line per option with its value now.
   std::string help_text() const;
 
  private:

@@ -1,0 +1,88 @@
+#include "config/command_line.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/error.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+namespace leda::config {
+namespace {
+
+class CommandLineTest : public testing::Test {
+ protected:
+  CommandLineTest() {
+    table.add("run.count", "how many", &count);
+    table.add("run.name", "what it is called", &name);
+    std::ofstream(file) << "run.count = 20\n";
+  }
+
+  CommandLine parse(const std::vector<std::string>& arguments) {
+    return parse_command_line(arguments, {"--dry-run", "--new-run"}, "run.count = 10\nrun.name = embedded\n", table);
+  }
+
+  int count = 1;
+  std::string name = "default";
+  OptionTable table;
+  const test::TemporaryFolder folder;
+  const std::string file = (folder.path() / "my.cfg").string();
+};
+
+TEST_F(CommandLineTest, WithoutAFileTheEmbeddedTextIsRead) {
+  const CommandLine line = parse({});
+  EXPECT_EQ(count, 10);
+  EXPECT_EQ(name, "embedded");
+  EXPECT_EQ(line.config_file, "");
+  EXPECT_FALSE(line.wants_help || line.wants_version || line.wants_dump);
+  EXPECT_TRUE(line.actions.empty());
+}
+
+TEST_F(CommandLineTest, AFileReplacesTheEmbeddedTextInBothSpellings) {
+  EXPECT_EQ(parse({"--config", file}).config_file, file);
+  EXPECT_EQ(count, 20);
+  EXPECT_EQ(name, "default");
+  count = 1;
+  EXPECT_EQ(parse({"--config=" + file}).config_file, file);
+  EXPECT_EQ(count, 20);
+}
+
+TEST_F(CommandLineTest, OptionsWinOverTheFileWhereverTheyStand) {
+  parse({"--run.count=30", "--config", file});
+  EXPECT_EQ(count, 30);
+  parse({"--run.count", "40"});
+  EXPECT_EQ(count, 40);
+  EXPECT_EQ(name, "embedded");
+}
+
+TEST_F(CommandLineTest, ActionsAreKeptApartFromOptions) {
+  const CommandLine line = parse({"--dry-run", "--run.count=5", "--help", "--version", "--dump-config"});
+  EXPECT_TRUE(line.has("--dry-run"));
+  EXPECT_FALSE(line.has("--new-run"));
+  EXPECT_TRUE(line.wants_help && line.wants_version && line.wants_dump);
+  EXPECT_EQ(count, 5);
+  EXPECT_TRUE(parse({"-h"}).wants_help);
+}
+
+TEST_F(CommandLineTest, ConfigWithoutAFileIsRefused) {
+  try {
+    parse({"--config"});
+    FAIL();
+  } catch (const base::ErrorOnAllRanks& fault) {
+    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
+    EXPECT_THAT(fault.what(), testing::HasSubstr("--config"));
+  }
+}
+
+TEST_F(CommandLineTest, AnActionOfAnotherProgramIsAnUnknownOption) {
+  try {
+    parse({"--report"});
+    FAIL();
+  } catch (const base::ErrorOnAllRanks& fault) {
+    EXPECT_THAT(fault.what(), testing::HasSubstr("report"));
+  }
+}
+
+}  // namespace
+}  // namespace leda::config

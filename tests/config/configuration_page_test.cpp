@@ -1,0 +1,42 @@
+#include "config/configuration_page.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "config/job_option_table.hpp"
+#include "config/option_table.hpp"
+#include "storage/durable_file.hpp"
+
+namespace leda::config {
+namespace {
+
+const std::filesystem::path kPage = std::filesystem::path(LEDA_SOURCE_FOLDER) / "docs" / "configuration.md";
+
+TEST(ConfigurationPage, InDocsIsUpToDate) {
+  const std::string fresh = configuration_page();
+  const std::string page = std::filesystem::exists(kPage) ? storage::read_text_file(kPage) : "";
+  if (page == fresh) return;
+  const std::filesystem::path copy = std::filesystem::path(LEDA_BINARY_FOLDER) / "configuration.md";
+  std::ofstream(copy, std::ios::binary) << fresh;
+  FAIL() << "docs/configuration.md is stale. The fresh page is there; copy it: cp build/configuration.md docs/";
+}
+
+TEST(ConfigurationPage, HasEveryOptionOnceAndTheEmbeddedJobsValues) {
+  training::JobOptions job;
+  OptionTable table;
+  bind_job_options(table, job);
+  const std::string page = configuration_page();
+  for (const auto& [key, value] : table.values()) {
+    const std::string row = "\n| `" + key + "` |";
+    const std::size_t first = page.find(row);
+    ASSERT_NE(first, std::string::npos) << key;
+    EXPECT_EQ(page.find(row, first + 1), std::string::npos) << key;
+  }
+  EXPECT_NE(page.find("| `data.source` | text | `shards` | `phantoms` |"), std::string::npos);
+  EXPECT_NE(page.find("| `run.seed` | a whole number, 0 or more | `1` |  |"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace leda::config

@@ -1,0 +1,170 @@
+#include "config/job_option_table.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "base/error.hpp"
+#include "storage/durable_file.hpp"
+
+namespace leda::config {
+namespace {
+
+using testing::HasSubstr;
+
+struct BoundJob {
+  BoundJob() { bind_job_options(table, job); }
+  training::JobOptions job;
+  OptionTable table;
+};
+
+TEST(JobOptionTable, EmbeddedJobIsQuickstartByteForByte) {
+  EXPECT_EQ(std::string(embedded_job()),
+            storage::read_text_file(std::filesystem::path(LEDA_SOURCE_FOLDER) / "configs" / "quickstart.cfg"));
+}
+
+TEST(JobOptionTable, DefaultsAndTheEmbeddedJobPassTheCheck) {
+  BoundJob defaults;
+  EXPECT_NO_THROW(check_job_options(defaults.job));
+  BoundJob embedded;
+  embedded.table.parse_text(embedded_job(), "the embedded job");
+  EXPECT_NO_THROW(check_job_options(embedded.job));
+  EXPECT_EQ(embedded.job.data.source, "phantoms");
+}
+
+TEST(JobOptionTable, EveryOptionCanBeSetToItsDumpedValue) {
+  BoundJob first;
+  first.table.parse_text(embedded_job(), "the embedded job");
+  BoundJob second;
+  for (const auto& [key, value] : first.table.values()) second.table.set(key, value, "test");
+  EXPECT_EQ(second.table.values(), first.table.values());
+  BoundJob third;
+  third.table.parse_text(first.table.dump(), "the dump");
+  EXPECT_EQ(third.table.values(), first.table.values());
+}
+
+TEST(JobOptionTable, EveryNameIsASectionAndAFieldAndDifferent) {
+  BoundJob bound;
+  std::set<std::string> names;
+  for (const OptionDescription& option : bound.table.descriptions()) {
+    EXPECT_TRUE(names.insert(option.key).second) << option.key;
+    EXPECT_EQ(std::count(option.key.begin(), option.key.end(), '.'), 1) << option.key;
+    EXPECT_FALSE(option.description.empty()) << option.key;
+  }
+}
+
+TEST(JobOptionTable, EveryOptionIsBoundToAVariableOfItsOwn) {
+  BoundJob defaults;
+  for (const OptionDescription& option : defaults.table.descriptions()) {
+    std::string other = "7";
+    if (option.kind == "true or false") other = option.text == "true" ? "false" : "true";
+    BoundJob changed;
+    changed.table.set(option.key, other, "test");
+    const auto before = defaults.table.values();
+    const auto after = changed.table.values();
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      EXPECT_EQ(before[i] != after[i], before[i].first == option.key) << option.key << " and " << before[i].first;
+    }
+  }
+}
+
+struct BadValue {
+  std::string key;
+  std::string value;
+};
+
+class RefusedValue : public testing::TestWithParam<BadValue> {};
+
+TEST_P(RefusedValue, IsNamedWithItsOption) {
+  BoundJob bound;
+  bound.table.set("data.source", "phantoms", "test");
+  bound.table.set(GetParam().key, GetParam().value, "test");
+  try {
+    check_job_options(bound.job);
+    FAIL() << GetParam().key << " = " << GetParam().value << " passed";
+  } catch (const base::ErrorOnAllRanks& fault) {
+    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
+    EXPECT_EQ(fault.text().what, "option " + GetParam().key);
+    EXPECT_THAT(fault.text().value, HasSubstr(GetParam().value.empty() ? "empty" : GetParam().value));
+    EXPECT_FALSE(fault.text().remedy.empty());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
+                         testing::ValuesIn(std::vector<BadValue>{{"run.stages", "train"},
+                                                                 {"run.stages", ""},
+                                                                 {"run.device", "gpu"},
+                                                                 {"run.num_denoiser_seeds", "0"},
+                                                                 {"run.max_seconds", "-1"},
+                                                                 {"data.source", "dicom"},
+                                                                 {"data.window", "brain"},
+                                                                 {"data.window", "300:-200"},
+                                                                 {"data.queue_depth", "0"},
+                                                                 {"data.phantom_size", "32"},
+                                                                 {"data.phantom_size", "528"},
+                                                                 {"data.phantom_size", "100"},
+                                                                 {"data.num_train_patients", "0"},
+                                                                 {"data.num_validation_patients", "0"},
+                                                                 {"data.num_test_patients", "-3"},
+                                                                 {"data.slices_per_patient", "0"},
+                                                                 {"data.dose_fraction", "0"},
+                                                                 {"data.dose_fraction", "1.5"},
+                                                                 {"words.placement", "pixel"},
+                                                                 {"words.air_weight", "-0.5"},
+                                                                 {"autoencoder.channels", "0"},
+                                                                 {"autoencoder.vocabulary_tile", "0"},
+                                                                 {"autoencoder.num_steps", "0"},
+                                                                 {"autoencoder.global_batch", "-1"},
+                                                                 {"autoencoder.learning_rate", "0"},
+                                                                 {"autoencoder.learning_rate", "nan"},
+                                                                 {"autoencoder.beta1", "1"},
+                                                                 {"autoencoder.beta2", "-0.1"},
+                                                                 {"autoencoder.semantic_weight", "-1"},
+                                                                 {"autoencoder.commitment_weight", "-1"},
+                                                                 {"autoencoder.codebook_weight", "-1"},
+                                                                 {"autoencoder.perceptual_weight", "-1"},
+                                                                 {"discriminator.weight", "-0.1"},
+                                                                 {"discriminator.start_step", "-1"},
+                                                                 {"discriminator.learning_rate", "-1"},
+                                                                 {"discriminator.channels", "0"},
+                                                                 {"discriminator.layers", "0"},
+                                                                 {"discriminator.norm", "instance"},
+                                                                 {"denoiser.type", "transformer"},
+                                                                 {"denoiser.channels", "0"},
+                                                                 {"denoiser.input_scale", "0"},
+                                                                 {"denoiser.num_steps", "0"},
+                                                                 {"denoiser.global_batch", "-1"},
+                                                                 {"denoiser.learning_rate", "inf"},
+                                                                 {"denoiser.beta1", "1.5"},
+                                                                 {"denoiser.beta2", "1"},
+                                                                 {"denoiser.crop", "-1"},
+                                                                 {"leda.weight", "-0.5"},
+                                                                 {"leda.weight", "nan"},
+                                                                 {"training.global_batch", "0"},
+                                                                 {"training.max_micro_batch", "-1"},
+                                                                 {"training.learning_rate_scaling", "sqrt"},
+                                                                 {"training.num_warm_up_steps", "-1"},
+                                                                 {"training.final_learning_rate_fraction", "1.5"},
+                                                                 {"training.max_gradient_norm", "-1"},
+                                                                 {"training.validate_every_num_steps", "0"},
+                                                                 {"training.precision", "float16"},
+                                                                 {"training.divergence_factor", "-1"},
+                                                                 {"checkpoint.every_num_steps", "0"},
+                                                                 {"checkpoint.keep_last", "0"},
+                                                                 {"distributed.bucket_bytes", "0"},
+                                                                 {"distributed.first_bucket_bytes", "0"},
+                                                                 {"distributed.threads_per_rank", "-1"},
+                                                                 {"logging.every_num_steps", "0"},
+                                                                 {"logging.progress_seconds", "-1"},
+                                                                 {"evaluation.max_tuning_slices", "0"},
+                                                                 {"evaluation.picture_window", "wider"}}));
+
+TEST(JobOptionTable, PhantomOptionsAreNotCheckedWhereShardsAreRead) {
+  BoundJob bound;
+  bound.table.set("data.phantom_size", "7", "test");
+  EXPECT_NO_THROW(check_job_options(bound.job));
+}
+
+}  // namespace
+}  // namespace leda::config
