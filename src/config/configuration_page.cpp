@@ -4,6 +4,7 @@
 
 #include "config/job_option_table.hpp"
 #include "config/option_table.hpp"
+#include "training/run_options_file.hpp"
 
 namespace leda::config {
 namespace {
@@ -27,10 +28,8 @@ never abbreviated. An unknown name, a value of the wrong kind and a name given t
 Beside the options there are actions: `--help`, `--version`, `--dump-config`, `--config FILE`, `--dry-run`, `--new-run`,
 `--report`; `leda_dist_train --help` explains them.
 
-A run keeps its options in `options.cfg` of its folder. When it is resumed, only these may have changed: the sections
-`checkpoint`, `distributed`, `evaluation` and `logging`, and `run.folder`, `run.stages`, `run.device`, `run.max_seconds`,
-`run.num_denoiser_seeds`, `data.folder`, `data.queue_depth`, `autoencoder.num_steps`, `denoiser.num_steps` and
-`training.validate_every_num_steps`.
+A run keeps its options in `options.cfg` of its folder. When it is resumed, only options marked *resume* may have other
+values; the others are refused by name, and `--new-run` starts a run with the new values beside the old one.
 
 The column *embedded job* is filled where that job differs from the default.
 )";
@@ -58,11 +57,13 @@ std::string configuration_page() {
   for (const OptionDescription& option : table.descriptions()) {
     if (section_of(option.key) != section) {
       section = section_of(option.key);
-      page += fmt::format("\n## {}\n\n| option | kind | default | embedded job | |\n|---|---|---|---|---|\n", section);
+      page += fmt::format("\n## {}\n\n| option | kind | default | embedded job | | |\n|---|---|---|---|---|---|\n",
+                          section);
     }
     const bool differs = option.text != option.default_text;
-    page += fmt::format("| `{}` | {} | {} | {} | {} |\n", option.key, option.kind, code(option.default_text),
-                        differs ? code(option.text) : "", table_cell(option.description));
+    page += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", option.key, option.kind, code(option.default_text),
+                        differs ? code(option.text) : "", training::may_change_on_resume(option.key) ? "resume" : "",
+                        table_cell(option.description));
   }
   return page;
 }

@@ -68,7 +68,7 @@ void bind_data(OptionTable& table, training::JobOptions& job) {
             "HU range the networks see: leda [-1000, 2000], abdomen [-160, 240], wide [-1000, 1000], LOW:HIGH",
             &job.data.window);
   table.add("data.queue_depth", "steps loaded ahead of training", &job.data.queue_depth);
-  table.add("data.phantom_size", "phantoms: pixels a side, 64 to 512", &job.data.phantom_size);
+  table.add("data.phantom_size", "phantoms: pixels a side, 64 to 512, a multiple of 16", &job.data.phantom_size);
   table.add("data.num_train_patients", "phantoms: patients to train on", &job.data.num_train_patients);
   table.add("data.num_validation_patients", "phantoms: patients to choose by", &job.data.num_validation_patients);
   table.add("data.num_test_patients", "phantoms: patients to report on", &job.data.num_test_patients);

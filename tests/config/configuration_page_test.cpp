@@ -35,7 +35,8 @@ TEST(ConfigurationPage, HasEveryOptionOnceAndTheEmbeddedJobsValues) {
     EXPECT_EQ(page.find(row, first + 1), std::string::npos) << key;
   }
   EXPECT_NE(page.find("| `data.source` | text | `shards` | `phantoms` |"), std::string::npos);
-  EXPECT_NE(page.find("| `run.seed` | a whole number, 0 or more | `1` |  |"), std::string::npos);
+  EXPECT_NE(page.find("| `run.seed` | a whole number, 0 or more | `1` |  |  | of first weights"), std::string::npos);
+  EXPECT_NE(page.find("| `logging.every_num_steps` | a whole number | `50` |  | resume |"), std::string::npos);
 }
 
 }  // namespace
