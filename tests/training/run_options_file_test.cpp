@@ -1,0 +1,98 @@
+#include "training/run_options_file.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.hpp"
+#include "distributed/single_process_communicator.hpp"
+#include "storage/durable_file.hpp"
+#include "tests/support/temporary_folder.hpp"
+#include "tests/support/thread_ranks.hpp"
+
+namespace leda::training {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class RunOptionsFile : public testing::Test {
+ protected:
+  std::string refusal(const OptionValues& values) {
+    try {
+      keep_run_options(folder.path(), values, alone);
+    } catch (const base::ErrorOnAllRanks& fault) {
+      EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
+      return fault.what();
+    }
+    return "";
+  }
+  std::string file() const { return storage::read_text_file(folder.path() / "options.cfg"); }
+
+  const test::TemporaryFolder folder;
+  distributed::SingleProcessCommunicator alone;
+  const OptionValues first{{"run.seed", "1"},       {"leda.weight", "0.5"},        {"leda.autoencoder", ""},
+                           {"denoiser.crop", "64"}, {"denoiser.num_steps", "100"}, {"logging.every_num_steps", "50"}};
+};
+
+TEST_F(RunOptionsFile, IsWrittenOnceAndAcceptsTheSameOptions) {
+  EXPECT_EQ(refusal(first), "");
+  EXPECT_EQ(file(),
+            "run.seed = 1\nleda.weight = 0.5\nleda.autoencoder = \ndenoiser.crop = 64\n"
+            "denoiser.num_steps = 100\nlogging.every_num_steps = 50\n");
+  EXPECT_EQ(refusal(first), "");
+}
+
+TEST_F(RunOptionsFile, EveryForbiddenChangeIsNamedWithBothValuesAndTheFileStays) {
+  ASSERT_EQ(refusal(first), "");
+  const std::string before = file();
+  OptionValues changed = first;
+  changed[0].second = "2";
+  changed[2].second = "other run/autoencoder.safetensors";
+  changed[5].second = "7";
+  EXPECT_THAT(refusal(changed),
+              AllOf(HasSubstr("run.seed: was '1', is '2'"),
+                    HasSubstr("leda.autoencoder: was '', is 'other run/autoencoder.safetensors'"),
+                    HasSubstr("--new-run"), Not(HasSubstr("logging.every_num_steps")), Not(HasSubstr("leda.weight"))));
+  EXPECT_EQ(file(), before);
+}
+
+TEST_F(RunOptionsFile, HarmlessChangesAreTakenOver) {
+  ASSERT_EQ(refusal(first), "");
+  OptionValues changed = first;
+  changed[4].second = "200";
+  changed[5].second = "7";
+  EXPECT_EQ(refusal(changed), "");
+  EXPECT_THAT(file(), AllOf(HasSubstr("denoiser.num_steps = 200\n"), HasSubstr("logging.every_num_steps = 7\n")));
+}
+
+TEST_F(RunOptionsFile, AnOptionThatIsNewSinceThenIsNoChange) {
+  ASSERT_EQ(refusal(first), "");
+  OptionValues more = first;
+  more.emplace_back("denoiser.new_option", "3");
+  EXPECT_EQ(refusal(more), "");
+}
+
+TEST(MayChangeOnResume, LengthCadenceAndLoggingMayResultsMayNot) {
+  for (const char* option :
+       {"denoiser.num_steps", "autoencoder.num_steps", "checkpoint.every_num_steps", "checkpoint.keep_last",
+        "logging.tensorboard", "training.validate_every_num_steps", "run.max_seconds", "data.queue_depth"}) {
+    EXPECT_TRUE(may_change_on_resume(option)) << option;
+  }
+  for (const char* option : {"run.seed", "training.global_batch", "denoiser.channels", "leda.weight", "data.window",
+                             "autoencoder.strides", "vocabulary.file", "training.precision", "denoiser.learning_rate",
+                             "training.final_learning_rate_fraction", "data.phantom_seed"}) {
+    EXPECT_FALSE(may_change_on_resume(option)) << option;
+  }
+}
+
+TEST(RunOptionsOfRanks, AllRanksRefuseWhatRankZeroFinds) {
+  const test::TemporaryFolder folder;
+  test::run_ranks(3, [&](distributed::Communicator& ranks) {
+    keep_run_options(folder.path(), {{"run.seed", "1"}}, ranks);
+    ranks.barrier();
+    EXPECT_THROW(keep_run_options(folder.path(), {{"run.seed", "2"}}, ranks), base::ErrorOnAllRanks);
+  });
+}
+
+}  // namespace
+}  // namespace leda::training
