@@ -56,13 +56,12 @@ std::int64_t number_of(std::string_view text, const std::string& range) {
   std::int64_t value = -1;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc() || end != text.data() + text.size() || value < 0) {
-    refuse("a range of slices cannot be read", range, "FIRST:LAST, the last slice excluded, or - for none");
+    refuse("a range of slices cannot be read", range, "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
   }
   return value;
 }
 
-SliceIds ids_of_range(const std::string& range, std::int64_t num_slices) {
-  if (range == "-") return {};
+void append_range(const std::string& range, std::int64_t num_slices, SliceIds& ids) {
   const std::size_t colon = range.find(':');
   if (colon == std::string::npos) number_of("", range);
   const std::int64_t first = number_of(std::string_view(range).substr(0, colon), range);
@@ -70,23 +69,42 @@ SliceIds ids_of_range(const std::string& range, std::int64_t num_slices) {
   if (first >= last || last > num_slices) {
     refuse("a range of slices does not fit the data set", range, fmt::format("slices are 0:{}", num_slices));
   }
-  SliceIds ids(static_cast<std::size_t>(last - first));
-  std::iota(ids.begin(), ids.end(), first);
+  for (std::int64_t id = first; id < last; ++id) ids.push_back(id);
+}
+
+// "0:25+47:67", or "-".
+SliceIds ids_of_ranges(const std::string& ranges, std::int64_t num_slices) {
+  SliceIds ids;
+  if (ranges == "-") return ids;
+  for (std::size_t start = 0; start <= ranges.size();) {
+    const std::size_t plus = std::min(ranges.find('+', start), ranges.size());
+    append_range(ranges.substr(start, plus - start), num_slices, ids);
+    start = plus + 1;
+  }
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
+    refuse("ranges of one set overlap", ranges, "name every slice once");
+  }
   return ids;
 }
 
-// Ranges of one patient must keep the gap, ranges of different patients may touch.
+// Blocks of one patient must keep the gap, blocks of different patients may touch.
 void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t gap) {
-  for (std::size_t a = 0; a < 3; ++a) {
-    for (std::size_t b = 0; b < 3; ++b) {
-      if (a == b || sets[a].empty() || sets[b].empty() || sets[a].front() > sets[b].front()) continue;
-      const std::int64_t between = sets[b].front() - sets[a].back() - 1;
-      const bool is_one_patient = catalogue.record(sets[a].back()).patient == catalogue.record(sets[b].front()).patient;
-      if (between < (is_one_patient ? gap : 0)) {
-        refuse(fmt::format("{} and {} are too close", kSplitNames[a], kSplitNames[b]),
-               fmt::format("{} slices between them, {} needed", between, is_one_patient ? gap : 0),
-               "leave a larger gap: neighbouring slices of a patient show the same anatomy");
-      }
+  std::vector<std::pair<std::int64_t, std::size_t>> members;  // slice id, set
+  for (std::size_t set = 0; set < 3; ++set) {
+    for (const std::int64_t id : sets[set]) members.emplace_back(id, set);
+  }
+  std::sort(members.begin(), members.end());
+  for (std::size_t i = 1; i < members.size(); ++i) {
+    const auto& [before, first_set] = members[i - 1];
+    const auto& [after, second_set] = members[i];
+    if (first_set == second_set) continue;
+    const bool is_one_patient = catalogue.record(before).patient == catalogue.record(after).patient;
+    const std::int64_t needed = is_one_patient ? gap : 0;
+    if (after - before - 1 < needed) {
+      refuse(fmt::format("{} and {} are too close", kSplitNames[first_set], kSplitNames[second_set]),
+             fmt::format("{} slices between {} and {}, {} needed", after - before - 1, before, after, needed),
+             "leave a larger gap: neighbouring slices of a patient show the same anatomy");
     }
   }
 }
@@ -94,10 +112,10 @@ void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t g
 Sets split_by_ranges(const ShardCatalogue& catalogue, const SplitOptions& options) {
   if (options.slices.size() != 3) {
     refuse("ranges are needed for all three sets", fmt::format("{}", fmt::join(options.slices, ",")),
-           "0:70,75:85,90:108 for instance, with - for none");
+           "0:70,75:85,90:108 for instance; several ranges are joined by +, - is for none");
   }
   Sets sets;
-  for (std::size_t i = 0; i < 3; ++i) sets[i] = ids_of_range(options.slices[i], catalogue.num_slices());
+  for (std::size_t i = 0; i < 3; ++i) sets[i] = ids_of_ranges(options.slices[i], catalogue.num_slices());
   check_gap(catalogue, sets, options.gap);
   return sets;
 }

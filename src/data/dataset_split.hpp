@@ -21,7 +21,7 @@ struct SplitOptions {
   std::string output;  // folder; the sets become its subfolders
   std::vector<double> fractions{0.8, 0.1, 0.1};
   std::vector<int> patients;        // how many patients each set takes
-  std::vector<std::string> slices;  // FIRST:LAST slice ids, LAST excluded; "-" for an empty set
+  std::vector<std::string> slices;  // FIRST:LAST slice ids, LAST excluded, joined by +; "-": no set
   std::int64_t gap = 5;             // slices left out between blocks of one patient
   std::uint64_t seed = 1;           // which patients go where
   std::int64_t slices_per_shard = 32;

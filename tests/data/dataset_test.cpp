@@ -277,6 +277,21 @@ TEST(DatasetSplit, RangesAreTakenAsGivenButMustKeepTheGap) {
   }
 }
 
+TEST(DatasetSplit, ASetMayHaveSeveralRanges) {
+  const test::TemporaryFolder folder;
+  write_patients(folder.path(), {{"only", 40}});
+  const ShardCatalogue catalogue = ShardCatalogue::open(folder.path());
+  const auto sets = plan_split(catalogue, {.slices = {"30:40+0:5", "10:12", "17:20+22:25"}});
+  EXPECT_EQ(sets[0], (std::vector<std::int64_t>{0, 1, 2, 3, 4, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39}));
+  EXPECT_EQ(sets[2], (std::vector<std::int64_t>{17, 18, 19, 22, 23, 24}));
+  // Too close in the middle, overlapping, and not a range.
+  for (const char* train : {"0:5+13:15+30:40", "0:5+4:6", "0:5+"}) {
+    EXPECT_THAT(
+        message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.slices = {train, "10:12", "17:25"}}); }),
+        HasSubstr("split"));
+  }
+}
+
 TEST(DatasetSplit, NumbersOfPatientsAreMetOrRefused) {
   const test::TemporaryFolder folder;
   write_patients(folder.path(), {{"a", 2}, {"b", 2}, {"c", 2}, {"d", 2}});

@@ -1,0 +1,114 @@
+// leda_evaluate: measures trained denoisers over a data set, beside the yardsticks without learning, on any number of
+// ranks.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "config/command_line.hpp"
+#include "config/option_table.hpp"
+#include "data/shard_catalogue.hpp"
+#include "evaluation/comparison_picture.hpp"
+#include "evaluation/evaluation.hpp"
+#include "evaluation/evaluation_report.hpp"
+#include "programs/run_program.hpp"
+#include "training/denoiser_file.hpp"
+
+namespace {
+
+namespace fs = std::filesystem;
+using leda::base::ExitCode;
+
+constexpr const char* kUsage = R"(leda_evaluate: PSNR, SSIM and RMSE in HU of denoisers, inside the body, beside the best Gaussian and
+non-local means, which are tuned on the validation slices.
+
+  mpirun -np 2 leda_evaluate --data.folder data/quickstart --evaluation.output results \
+      --evaluation.denoisers without_LEDA=runs/a/without_leda/denoiser.safetensors,with_LEDA=runs/a/with_leda/denoiser.safetensors
+
+Files of equal name are one row, one seed each. Writes evaluation.txt, .json, .csv and comparison.png.
+
+Options and their defaults:
+)";
+
+struct Options {
+  std::string data_folder = "data/quickstart";
+  std::vector<std::string> denoisers;
+  std::string output = "evaluation";
+  std::string picture_window = "abdomen";
+  std::int64_t max_tuning_slices = 6;
+};
+
+[[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& why,
+                         const std::string& remedy) {
+  throw leda::base::ErrorOnAllRanks(ExitCode::options, {what, value, why, remedy});
+}
+
+struct LoadedDenoisers {
+  std::vector<leda::evaluation::Method> methods;
+  leda::ct::Window window;
+};
+
+// NAME=FILE each. All of one window, because figures in different windows cannot stand in one table.
+LoadedDenoisers load_denoisers(const std::vector<std::string>& wanted) {
+  LoadedDenoisers loaded;
+  for (const std::string& entry : wanted) {
+    const std::size_t equals = entry.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      refuse("evaluation.denoisers", fmt::format("'{}'", entry), "", "NAME=FILE, several with commas between them");
+    }
+    leda::training::DenoiserFile file = leda::training::load_denoiser(entry.substr(equals + 1), {});
+    if (loaded.methods.empty()) loaded.window = file.facts.window;
+    if (file.facts.window != loaded.window) {
+      refuse("evaluation.denoisers: the files are of different windows",
+             fmt::format("{} and {}", leda::ct::window_name(loaded.window), leda::ct::window_name(file.facts.window)),
+             "their errors are not comparable", "evaluate them in separate calls");
+    }
+    const std::shared_ptr<leda::models::Denoiser> denoiser = std::move(file.denoiser);
+    loaded.methods.push_back({entry.substr(0, equals), static_cast<std::int64_t>(file.facts.seed),
+                              [denoiser](const at::Tensor& low_dose) { return denoiser->denoise(low_dose); }});
+  }
+  return loaded;
+}
+
+ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
+                  leda::logging::Console& console) {
+  Options options;
+  leda::config::OptionTable table;
+  table.add("data.folder", "holds validation/ and test/ with *.h5 shards", &options.data_folder);
+  table.add("evaluation.denoisers", "NAME=FILE of each denoiser.safetensors, with commas", &options.denoisers);
+  table.add("evaluation.output", "folder for table, JSON, CSV and picture", &options.output);
+  table.add("evaluation.picture_window", "HU range of the picture", &options.picture_window);
+  table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on", &options.max_tuning_slices);
+  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
+  if (line.wants_help) console.say(kUsage + table.help_text());
+  if (line.wants_version) console.say(fmt::format("leda_evaluate {}", LEDA_VERSION));
+  if (line.wants_dump) console.say(table.dump());
+  if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
+  if (options.denoisers.empty()) {
+    refuse("evaluation.denoisers", "empty", "there is nothing to measure", "NAME=FILE, several with commas between them");
+  }
+
+  leda::programs::set_threads(0, communicator);
+  const LoadedDenoisers loaded = load_denoisers(options.denoisers);
+  const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
+  const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
+  const leda::evaluation::EvaluationResult result = leda::evaluation::evaluate(
+      test, validation, loaded.methods,
+      {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices}, communicator, console);
+  if (communicator.rank() != 0) return ExitCode::finished;
+  leda::evaluation::write_evaluation(options.output, result);
+  const fs::path picture = fs::path(options.output) / "comparison.png";
+  leda::evaluation::write_comparison_picture(
+      picture, test, loaded.methods,
+      {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
+  console.say("\n" + leda::evaluation::table_text(result));
+  console.say(fmt::format("picture: {}", fs::absolute(picture).string()));
+  return ExitCode::finished;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_evaluate", evaluate); }
