@@ -83,7 +83,7 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   table.add("evaluation.picture_window", "HU range of the picture", &options.picture_window);
   table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on", &options.max_tuning_slices);
   const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
-  if (line.wants_help) console.say(kUsage + table.help_text());
+  if (line.wants_help) console.say(fmt::format("{}{}", kUsage, table.help_text()));
   if (line.wants_version) console.say(fmt::format("leda_evaluate {}", LEDA_VERSION));
   if (line.wants_dump) console.say(table.dump());
   if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
@@ -104,7 +104,7 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   leda::evaluation::write_comparison_picture(
       picture, test, loaded.methods,
       {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
-  console.say("\n" + leda::evaluation::table_text(result));
+  console.say(fmt::format("\n{}", leda::evaluation::table_text(result)));
   console.say(fmt::format("picture: {}", fs::absolute(picture).string()));
   return ExitCode::finished;
 }
