@@ -177,8 +177,8 @@ void OptionTable::parse_arguments(const std::vector<std::string>& arguments) {
   for (const auto& option : parsed.options) {
     const std::string written = option.original_tokens.empty() ? option.string_key : option.original_tokens.front();
     if (option.unregistered || option.string_key.empty()) {
-      find(written.substr(std::min(written.find_first_not_of('-'), written.size())).substr(0, written.find('=')),
-           "command line");
+      const std::string name = written.substr(std::min(written.find_first_not_of('-'), written.size()));
+      find(name.substr(0, name.find('=')), "command line");
     }
     if (!seen.insert(option.string_key).second) {
       throw ErrorOnAllRanks(ExitCode::options, {.what = "option given twice on the command line",

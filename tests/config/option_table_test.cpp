@@ -15,6 +15,7 @@ namespace leda::config {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 struct Settings {
   bool flag = false;
@@ -102,6 +103,7 @@ TEST_F(OptionTableTest, EmptyListAndEmptyTextAreValues) {
 
 TEST_F(OptionTableTest, AnUnknownNameIsRefusedWithTheNearestOne) {
   EXPECT_THAT(refusal_of_arguments({"--train.cuont=7"}), AllOf(HasSubstr("train.cuont"), HasSubstr("train.count")));
+  EXPECT_THAT(refusal_of_arguments({"--train.cuont=7"}), Not(HasSubstr("cuont=")));
   EXPECT_THAT(refusal_of_arguments({"--stages=first"}), HasSubstr("net.stages"));
   EXPECT_THAT(refusal_of_arguments({"--train.name=first"}), HasSubstr("net.name"));
   EXPECT_THAT(refusal_of_arguments({"--train.cuont", "7"}), HasSubstr("train.count"));
