@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -107,11 +108,21 @@ class Running:
 
     def __init__(self, command, ranks=None, timeout=90, variables=None, **options):
         self.deadline = time.monotonic() + timeout
-        self.files = [tempfile.TemporaryFile() for _ in range(2)]
         self.process = subprocess.Popen(
-            with_ranks(ranks, command), stdin=subprocess.DEVNULL, stdout=self.files[0], stderr=self.files[1],
+            with_ranks(ranks, command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(**(variables or {})), **options,
         )
+        self.streams = (self.process.stdout, self.process.stderr)
+        self.texts = (bytearray(), bytearray())
+        self.readers = [threading.Thread(target=self.read, args=pair, daemon=True)
+                        for pair in zip(self.streams, self.texts)]
+        for reader in self.readers:
+            reader.start()
+
+    @staticmethod
+    def read(stream, text):
+        while block := stream.read1(1 << 16):
+            text += block
 
     def __enter__(self):
         return self
@@ -120,12 +131,18 @@ class Running:
         if self.process.poll() is None:
             kill_all(self.process)
             self.process.wait()
-        for file in self.files:
-            file.close()
+        for reader, stream in zip(self.readers, self.streams):
+            reader.join(timeout=10)  # ranks of a killed mpirun still hold the other end for a moment
+            if not reader.is_alive():
+                stream.close()
 
-    def text(self, index):
-        self.files[index].seek(0)
-        return self.files[index].read().decode(errors="replace")
+    @property
+    def output(self):
+        return bytes(self.texts[0]).decode(errors="replace")
+
+    @property
+    def errors(self):
+        return bytes(self.texts[1]).decode(errors="replace")
 
     def ended(self):
         try:
@@ -133,14 +150,16 @@ class Running:
         except subprocess.TimeoutExpired:
             kill_all(self.process)
             self.process.wait()
-            raise AssertionError(f"still running at its time limit\n{self.text(0)}\n{self.text(1)}") from None
-        return Ended(code, self.text(0), self.text(1))
+            raise AssertionError(f"still running at its time limit\n{self.output}\n{self.errors}") from None
+        for reader in self.readers:
+            reader.join(timeout=10)
+        return Ended(code, self.output, self.errors)
 
     def wait_until(self, condition):
         """Returns as soon as condition() holds, while the program runs."""
         while not condition():
             if self.process.poll() is not None or time.monotonic() > self.deadline:
-                raise AssertionError(f"ended or hung before the awaited moment\n{self.text(0)}\n{self.text(1)}")
+                raise AssertionError(f"ended or hung before the awaited moment\n{self.output}\n{self.errors}")
             time.sleep(0.01)
 
     def ranks(self):
@@ -148,7 +167,8 @@ class Running:
         ids = {}
         for process_id in descendants(self.process.pid):
             with contextlib.suppress(OSError):
-                found = re.search(rb"(?:^|\0)OMPI_COMM_WORLD_RANK=(\d+)", Path(f"/proc/{process_id}/environ").read_bytes())
+                variables = Path(f"/proc/{process_id}/environ").read_bytes()
+                found = re.search(rb"(?:^|\0)OMPI_COMM_WORLD_RANK=(\d+)", variables)
                 if found:
                     ids[int(found[1])] = process_id
         return [ids[rank] for rank in sorted(ids)]
