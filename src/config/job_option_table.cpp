@@ -147,7 +147,7 @@ void bind_denoiser(OptionTable& table, training::JobOptions& job) {
 void bind_training(OptionTable& table, training::JobOptions& job) {
   auto& training = job.training;
   table.add("training.global_batch", "images per step over all ranks", &training.global_batch);
-  table.add("training.max_micro_batch", "images per rank and backward, more are accumulated; 0 = all at once",
+  table.add("training.max_micro_batch", "images per rank and backward; a larger share is accumulated; 0 = all at once",
             &training.max_micro_batch);
   table.add("training.learning_rate_scaling", "none, or linear: rates are multiplied by the global batch",
             &training.learning_rate_scaling);

@@ -1,13 +1,31 @@
 #include "logging/console.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 namespace leda::logging {
+namespace {
+
+// Open MPI gives each rank a terminal of its own, whatever its own output is: what counts is mpirun's, the parent's.
+bool is_shown_on_terminal(std::FILE* output) {
+  if (isatty(fileno(output)) != 1) return false;
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
+  const std::string parents_output = "/proc/" + std::to_string(getppid()) + "/fd/1";
+  const int descriptor = open(parents_output.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool is_terminal = isatty(descriptor) == 1;
+  close(descriptor);
+  return is_terminal;
+}
+
+}  // namespace
 
 Console::Console(int rank) : Console(rank, stdout, stderr) {}
 
 Console::Console(int rank, std::FILE* output, std::FILE* errors)
-    : rank_(rank), output_(output), errors_(errors), is_terminal_(isatty(fileno(output)) == 1) {}
+    : rank_(rank), output_(output), errors_(errors), is_terminal_(is_shown_on_terminal(output)) {}
 
 void Console::say(const std::string& line) {
   if (speaks()) write_line(output_, line + "\n");

@@ -127,7 +127,8 @@ void run_split(const Command& command, const Arguments& arguments, Communicator&
   table.add("data.fractions", "shares of train,validation,test: of the patients, or of a single patient's slices",
             &options.fractions);
   table.add("data.patients", "instead: numbers of patients for train,validation,test", &options.patients);
-  table.add("data.slices", "instead: slice ids for train,validation,test, FIRST:LAST joined by +, - for none", &options.slices);
+  table.add("data.slices", "instead: slice ids for train,validation,test, FIRST:LAST joined by +, - for none",
+            &options.slices);
   table.add("data.gap", "slices left out between blocks of one patient", &options.gap);
   table.add("data.seed", "which patients go where", &options.seed);
   table.add("data.slices_per_shard", "slices in one file", &options.slices_per_shard);

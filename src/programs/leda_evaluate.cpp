@@ -22,7 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using leda::base::ExitCode;
 
-constexpr const char* kUsage = R"(leda_evaluate: PSNR, SSIM and RMSE in HU of denoisers, inside the body, beside the best Gaussian and
+constexpr const char* kUsage =
+    R"(leda_evaluate: PSNR, SSIM and RMSE in HU of denoisers, inside the body, beside the best Gaussian and
 non-local means, which are tuned on the validation slices.
 
   mpirun -np 2 leda_evaluate --data.folder data/quickstart --evaluation.output results \
@@ -81,14 +82,16 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   table.add("evaluation.denoisers", "NAME=FILE of each denoiser.safetensors, with commas", &options.denoisers);
   table.add("evaluation.output", "folder for table, JSON, CSV and picture", &options.output);
   table.add("evaluation.picture_window", "HU range of the picture", &options.picture_window);
-  table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on", &options.max_tuning_slices);
+  table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on",
+            &options.max_tuning_slices);
   const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
   if (line.wants_help) console.say(fmt::format("{}{}", kUsage, table.help_text()));
   if (line.wants_version) console.say(fmt::format("leda_evaluate {}", LEDA_VERSION));
   if (line.wants_dump) console.say(table.dump());
   if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
   if (options.denoisers.empty()) {
-    refuse("evaluation.denoisers", "empty", "there is nothing to measure", "NAME=FILE, several with commas between them");
+    refuse("evaluation.denoisers", "empty", "there is nothing to measure",
+           "NAME=FILE, several with commas between them");
   }
 
   leda::programs::set_threads(0, communicator);
@@ -96,14 +99,13 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
   const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
   const leda::evaluation::EvaluationResult result = leda::evaluation::evaluate(
-      test, validation, loaded.methods,
-      {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices}, communicator, console);
+      test, validation, loaded.methods, {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices},
+      communicator, console);
   if (communicator.rank() != 0) return ExitCode::finished;
   leda::evaluation::write_evaluation(options.output, result);
   const fs::path picture = fs::path(options.output) / "comparison.png";
   leda::evaluation::write_comparison_picture(
-      picture, test, loaded.methods,
-      {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
+      picture, test, loaded.methods, {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
   console.say(fmt::format("\n{}", leda::evaluation::table_text(result)));
   console.say(fmt::format("picture: {}", fs::absolute(picture).string()));
   return ExitCode::finished;

@@ -38,14 +38,15 @@ Failure current_failure() {
   } catch (const base::Error& error) {
     return {error.exit_code(), error.what(), false};
   } catch (const std::filesystem::filesystem_error& error) {
-    return {ExitCode::storage, fmt::format("{}\n  what to try: check that the path exists and may be written", error.what()),
-            false};
+    return {ExitCode::storage,
+            fmt::format("{}\n  what to try: check that the path exists and may be written", error.what()), false};
   } catch (const std::bad_alloc&) {
     return {ExitCode::internal,
             "out of memory\n  what to try: a smaller training.max_micro_batch, or fewer ranks on this host", false};
   } catch (const std::exception& error) {
     return {ExitCode::internal,
-            fmt::format("unexpected: {}\n  what to try: report this with the command and its options", error.what()), false};
+            fmt::format("unexpected: {}\n  what to try: report this with the command and its options", error.what()),
+            false};
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "storage/durable_file.hpp"
 
 namespace leda::training {
 
@@ -25,6 +26,12 @@ void require_format(const storage::TensorArchive& archive, const std::string& fo
                                            .value = found_format + " version " + found_version,
                                            .why = fmt::format("{} version {} is needed here", format, version),
                                            .remedy = "use the file that this version's leda_dist_train wrote"});
+}
+
+void save_network_file(const std::filesystem::path& path, const storage::TensorArchive& archive) {
+  const std::filesystem::path part = path.string() + ".part";
+  storage::save_safetensors(part, archive);
+  storage::rename_durably(part, path);
 }
 
 }  // namespace leda::training

@@ -15,4 +15,7 @@ const std::string& metadata_of(const storage::TensorArchive& archive, const std:
 void require_format(const storage::TensorArchive& archive, const std::string& format, const std::string& version,
                     const std::filesystem::path& path);
 
+// Whole or not at all: a reader never sees half a file. Throws Error(storage).
+void save_network_file(const std::filesystem::path& path, const storage::TensorArchive& archive);
+
 }  // namespace leda::training

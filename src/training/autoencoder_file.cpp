@@ -1,6 +1,5 @@
 #include "training/autoencoder_file.hpp"
 
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -54,7 +53,7 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
                       {"window_low_hu", fmt::format("{}", window.low_hu)},
                       {"window_high_hu", fmt::format("{}", window.high_hu)},
                       {"vocabulary_hash", vocabulary_hash}};
-  storage::save_safetensors(path, archive);
+  save_network_file(path, archive);
 }
 
 AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings) {
@@ -62,14 +61,19 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
   require_format(archive, kFormat, kVersion, path);
   AutoencoderFile file;
   try {
-    file.window = ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" +
-                                metadata_of(archive, "window_high_hu", path));
+    file.window =
+        ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" + metadata_of(archive, "window_high_hu", path));
     const auto options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
     at::Tensor codebook;
     for (const auto& [name, tensor] : archive.tensors) {
       if (name == kCodebook) codebook = tensor;
     }
-    if (!codebook.defined()) codebook = at::zeros({1, 1}, at::kFloat);  // named as missing below
+    if (!codebook.defined()) {
+      throw base::Error(base::ExitCode::data, {.what = fmt::format("{}: entry {}", path.string(), kCodebook),
+                                               .value = "missing",
+                                               .why = "the words the autoencoder speaks in are its codebook",
+                                               .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
+    }
     file.autoencoder = std::make_unique<models::Autoencoder>(options, codebook, settings);
   } catch (const nlohmann::json::exception& fault) {
     throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options cannot be read",

@@ -28,7 +28,7 @@ void save_denoiser(const std::filesystem::path& path, const models::TensorTable&
                                       {"seed", facts.seed},
                                       {"leda_weight", facts.leda_weight}};
   archive.metadata = {{"format", kFormat}, {"version", kVersion}, {"description", description.dump()}};
-  storage::save_safetensors(path, archive);
+  save_network_file(path, archive);
 }
 
 DenoiserFile load_denoiser(const std::filesystem::path& path, const models::TensorSettings& settings) {

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "evaluation/dead_network.hpp"
+#include "language/vocabulary.hpp"
 #include "losses/leda_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
 #include "training/network_state.hpp"
@@ -18,7 +19,8 @@
 namespace leda::training {
 namespace {
 
-// Updates after warm-up before a network that still copies its input counts as dead.
+// Updates after warm-up before a network is judged: one that still copies its input is dead, one that is far worse than
+// the low dose has diverged. A fresh network may be either.
 constexpr std::int64_t kGraceSteps = 200;
 
 std::string token_name(std::int64_t level) { return fmt::format("token_agreement_level_{}", level + 1); }
@@ -40,13 +42,12 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
     check_image_sides(context_.validation, training.crop, autoencoder_->autoencoder->downsampling(),
                       autoencoder_->autoencoder->downsampling(), "the autoencoder");
     if (autoencoder_->window != context_.window) {
-      throw base::ErrorOnAllRanks(
-          base::ExitCode::options,
-          {.what = "leda.autoencoder was trained in another window than data.window",
-           .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
-                                ct::window_name(context_.window)),
-           .why = "it would see intensities it never learned",
-           .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
+      throw base::ErrorOnAllRanks(base::ExitCode::options,
+                                  {.what = "leda.autoencoder was trained in another window than data.window",
+                                   .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
+                                                        ct::window_name(context_.window)),
+                                   .why = "it would see intensities it never learned",
+                                   .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
     }
     const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
     token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
@@ -58,9 +59,9 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
 
 std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::BucketPlan plan) {
   const DenoiserTrainingOptions& training = context_.options.denoiser_training;
-  return std::make_unique<ParameterUpdater>(denoiser_->tensors().parameters, AdamOptions{training.beta1, training.beta2},
-                                            context_.options.training.max_gradient_norm, std::move(plan),
-                                            context_.communicator);
+  return std::make_unique<ParameterUpdater>(
+      denoiser_->tensors().parameters, AdamOptions{training.beta1, training.beta2},
+      context_.options.training.max_gradient_norm, std::move(plan), context_.communicator);
 }
 
 LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
@@ -122,9 +123,8 @@ at::Tensor DenoiserStage::denoise(const at::Tensor& low_dose) const {
 }
 
 ValidationReport DenoiserStage::validate(std::int64_t step) {
-  const data::SliceLoader loader(context_.validation, {.window = context_.window,
-                                                       .dtype = context_.settings.dtype,
-                                                       .needs_low_dose = true});
+  const data::SliceLoader loader(context_.validation,
+                                 {.window = context_.window, .dtype = context_.settings.dtype, .needs_low_dose = true});
   PatientMeans means(context_.validation, {"rmse_hu", "low_dose_rmse_hu"});
   evaluation::DeadNetworkSums life_signs;
   for_each_slice_of_rank(context_.validation, context_.communicator, [&](std::int64_t id) {
@@ -140,8 +140,10 @@ ValidationReport DenoiserStage::validate(std::int64_t step) {
   });
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
+  const bool had_its_chance = step >= context_.options.training.num_warm_up_steps + kGraceSteps;
+  if (had_its_chance) report.untrained_criterion = report.figures.back().value;
   distributed::all_reduce(context_.communicator, life_signs.sums());
-  if (step >= context_.options.training.num_warm_up_steps + kGraceSteps && life_signs.is_dead()) {
+  if (had_its_chance && life_signs.is_dead()) {
     throw base::ErrorOnAllRanks(
         base::ExitCode::non_finite,
         {.what = fmt::format("the denoiser died: after {} steps its output is its input plus a constant", step),
@@ -160,6 +162,7 @@ StageState DenoiserStage::state() const {
   state.facts = {{"bucket_plan", updater_->plan().text()}};
   if (autoencoder_) {
     state.facts.emplace_back("autoencoder_checksum", autoencoder_->checksum);
+    state.facts.emplace_back("codebook_hash", language::codebook_hash(autoencoder_->autoencoder->codebook()));
     state.facts.emplace_back("vocabulary_hash", autoencoder_->vocabulary_hash);
   }
   return state;
@@ -173,11 +176,11 @@ void DenoiserStage::load_state(const StageState& state) {
       updater_ = make_updater(distributed::BucketPlan::from_text(text));
     }
     if (name == "autoencoder_checksum" && autoencoder_ && text != autoencoder_->checksum) {
-      throw base::ErrorOnAllRanks(
-          base::ExitCode::data, {.what = "the autoencoder is not the one this run began with",
-                                 .value = autoencoder_->checksum + ", the checkpoint says " + text,
-                                 .why = "the loss would change in the middle of a run",
-                                 .remedy = "restore the file that leda.autoencoder named, or use --new-run"});
+      throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                  {.what = "the autoencoder is not the one this run began with",
+                                   .value = autoencoder_->checksum + ", the checkpoint says " + text,
+                                   .why = "the loss would change in the middle of a run",
+                                   .remedy = "restore the file that leda.autoencoder named, or use --new-run"});
     }
   }
   updater_->optimiser().load_state("denoiser.", state.optimisers);

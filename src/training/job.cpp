@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "checkpoint/run_folder.hpp"
+#include "distributed/stop_agreement.hpp"
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
@@ -66,25 +67,28 @@ at::Device resolve_device(const std::string& wanted, const distributed::Communic
   const bool has_gpu = at::hasCUDA();
   if (wanted == "cpu" || (wanted == "auto" && !has_gpu)) return at::kCPU;
   if (!has_gpu) {
-    throw base::ErrorOnAllRanks(ExitCode::options, {.what = "run.device = cuda, but this program finds no GPU",
-                                                    .value = "no CUDA device",
-                                                    .why = "",
-                                                    .remedy = "build with the cuda preset on a machine with a driver, or "
-                                                              "set run.device = cpu"});
+    throw base::ErrorOnAllRanks(ExitCode::options,
+                                {.what = "run.device = cuda, but this program finds no GPU",
+                                 .value = "no CUDA device",
+                                 .why = "",
+                                 .remedy = "build with the cuda preset on a machine with a driver, or "
+                                           "set run.device = cpu"});
   }
   if (communicator.size() > 1) {
     throw base::ErrorOnAllRanks(
-        ExitCode::options, {.what = "several ranks on GPUs need the NCCL communicator, which this version does not have",
-                            .value = fmt::format("{} ranks", communicator.size()),
-                            .why = "MPI would have to move device memory",
-                            .remedy = "one rank on one GPU (mpirun -np 1), or run.device = cpu on any number of ranks"});
+        ExitCode::options,
+        {.what = "several ranks on GPUs need the NCCL communicator, which this version does not have",
+         .value = fmt::format("{} ranks", communicator.size()),
+         .why = "MPI would have to move device memory",
+         .remedy = "one rank on one GPU (mpirun -np 1), or run.device = cpu on any number of ranks"});
   }
   return at::Device(at::kCUDA, 0);
 }
 
 class Job {
  public:
-  Job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console, fs::path run_folder)
+  Job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
+      fs::path run_folder)
       : options_(options),
         communicator_(communicator),
         console_(console),
@@ -107,6 +111,12 @@ class Job {
     const bool out_of_time = options_.run.max_seconds > 0.0 && stopwatch_.seconds() > options_.run.max_seconds;
     const StopRequest by_signal = base::requested_stop();
     return by_signal == StopRequest::none && out_of_time ? StopRequest::run_again : by_signal;
+  }
+  // The same on every rank. Collective.
+  StopRequest agreed_stop() const {
+    distributed::StopAgreement agreement(communicator_);
+    agreement.exchange(requested_stop());
+    return agreement.drain();
   }
   fs::path autoencoder_path() const {
     return options_.leda.autoencoder.empty() ? run_folder_ / "pretrain" / "autoencoder.safetensors"
@@ -162,8 +172,8 @@ LoopPlan Job::pretrain_plan() const {
 LoopPlan Job::denoiser_plan(const DenoiserPhase& phase) const {
   const DenoiserTrainingOptions& training = options_.denoiser_training;
   const std::int64_t batch = global_batch_of(training.global_batch, options_.training);
-  const std::string title = fmt::format("stage 2 {}{}", phase.row,
-                                        options_.run.num_denoiser_seeds > 1 ? fmt::format(", seed {}", phase.seed) : "");
+  const std::string title = fmt::format(
+      "stage 2 {}{}", phase.row, options_.run.num_denoiser_seeds > 1 ? fmt::format(", seed {}", phase.seed) : "");
   return {title, training.num_steps, batch,
           schedule_of(training.learning_rate, training.num_steps, batch, options_.training), phase.seed};
 }
@@ -178,17 +188,28 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
                                                  .remedy = "add pretrain to run.stages, name a file with "
                                                            "leda.autoencoder, or set leda.weight to 0"});
   }
-  return load_autoencoder(path, settings_);
+  AutoencoderFile file = load_autoencoder(path, settings_);
+  // A file of one's own choice may speak any vocabulary; the run's own stage 1 must have spoken this one.
+  const std::string expected = language::load_vocabulary(options_.vocabulary.file).hash;
+  if (options_.leda.autoencoder.empty() && file.vocabulary_hash != expected) {
+    throw base::ErrorOnAllRanks(
+        ExitCode::data, {.what = path.string() + " was trained with another vocabulary",
+                         .value = fmt::format("hash {}, vocabulary.file has {}", file.vocabulary_hash, expected),
+                         .why = "its tokens would be read as other words",
+                         .remedy = "restore vocabulary.file, or start afresh with --new-run"});
+  }
+  return file;
 }
 
 StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder) {
   const data::SliceLoader loader(data_.train, loading);
-  checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, stage.identity(), communicator_, console_);
+  checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, stage.identity(), communicator_,
+                                    console_);
   store.check_writable(checkpoint_bytes(stage));
   logging::RunLog log(console_, folder, options_.logging.tensorboard);
   console_.say(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
-                           plan.num_steps, plan.global_batch, plan.schedule.base, options_.training.learning_rate_scaling,
-                           folder.string()));
+                           plan.num_steps, plan.global_batch, plan.schedule.base,
+                           options_.training.learning_rate_scaling, folder.string()));
   if (plan.global_batch < communicator_.size()) {
     console_.say(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
                              communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
@@ -201,8 +222,8 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
 StopRequest Job::pretrain() {
   const fs::path folder = run_folder_ / "pretrain";
   const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
-  console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(), vocabulary.embeddings.size(1),
-                           vocabulary.source, vocabulary.hash));
+  console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
+                           vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
   PretrainStage stage(context(options_.run.seed), vocabulary);
   check_image_sides(data_.train, 0, stage.autoencoder().downsampling(), stage.autoencoder().downsampling(),
                     "the autoencoder");
@@ -230,24 +251,34 @@ void Job::evaluate() {
   std::vector<evaluation::Method> methods;
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
     DenoiserFile file = load_denoiser(run_folder_ / phase.folder / "denoiser.safetensors", settings_);
-    methods.push_back({phase.row, static_cast<std::int64_t>(phase.seed),
-                       [denoiser = std::shared_ptr<models::Denoiser>(file.denoiser.release()),
-                        device = settings_.device](const at::Tensor& low_dose) {
-                         return denoiser->denoise(low_dose.to(device)).cpu();
-                       }});
+    methods.push_back(
+        {phase.row, static_cast<std::int64_t>(phase.seed),
+         [denoiser = std::shared_ptr<models::Denoiser>(file.denoiser.release()), device = settings_.device](
+             const at::Tensor& low_dose) { return denoiser->denoise(low_dose.to(device)).cpu(); }});
   }
   console_.say("evaluation");
-  const evaluation::EvaluationResult result =
-      evaluation::evaluate(data_.test, data_.validation, methods,
-                           {.window = window_, .dtype = settings_.dtype,
-                            .max_tuning_slices = options_.evaluation.max_tuning_slices},
-                           communicator_, console_);
-  if (communicator_.rank() != 0) return;
-  const fs::path folder = run_folder_ / "evaluation";
-  evaluation::write_evaluation(folder, result);
-  evaluation::write_comparison_picture(
-      folder / "comparison.png", data_.test, methods,
-      {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
+  const evaluation::EvaluationResult result = evaluation::evaluate(
+      data_.test, data_.validation, methods,
+      {.window = window_, .dtype = settings_.dtype, .max_tuning_slices = options_.evaluation.max_tuning_slices},
+      communicator_, console_);
+  if (communicator_.rank() == 0) {
+    const fs::path folder = run_folder_ / "evaluation";
+    evaluation::write_evaluation(folder, result);
+    evaluation::write_comparison_picture(
+        folder / "comparison.png", data_.test, methods,
+        {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
+  }
+  communicator_.barrier();
+  for (const evaluation::MethodFigures& row : result.rows) {
+    if (row.dead_seeds.empty()) continue;
+    throw base::ErrorOnAllRanks(
+        ExitCode::non_finite,
+        {.what = fmt::format("the denoiser '{}' of seed {} died: its output is its input plus a constant", row.name,
+                             row.dead_seeds.front()),
+         .value = "the table in " + (run_folder_ / "evaluation").string() + " says so",
+         .why = "such a network denoises nothing",
+         .remedy = "train longer, lower denoiser.learning_rate or denoiser.input_scale, or take another run.seed"});
+  }
 }
 
 ExitCode exit_code_of(StopRequest stop) {
@@ -274,7 +305,10 @@ ExitCode Job::run() {
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
     if (const StopRequest stop = train_denoiser(phase); stop != StopRequest::none) return leave(stop);
   }
-  if (has_stage(options_, "evaluate")) evaluate();
+  if (has_stage(options_, "evaluate")) {
+    if (const StopRequest stop = agreed_stop(); stop != StopRequest::none) return leave(stop);
+    evaluate();
+  }
   return ExitCode::finished;
 }
 

@@ -29,6 +29,7 @@ base::ExitCode run_job(const JobOptions& options, const OptionValues& values, co
                        distributed::Communicator& communicator, logging::Console& console);
 
 // Prints the newest run's table, or how far it is. Collective.
-base::ExitCode report_job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console);
+base::ExitCode report_job(const JobOptions& options, distributed::Communicator& communicator,
+                          logging::Console& console);
 
 }  // namespace leda::training

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.hpp"
+#include "checkpoint/rank_zero.hpp"
 #include "data/phantom_dataset.hpp"
 
 namespace leda::training {
@@ -40,9 +41,10 @@ void write_phantoms(const JobOptions& options, distributed::Communicator& commun
 
 data::ShardCatalogue open_part(const JobOptions& options, const char* name, logging::Console& console) {
   data::ShardCatalogue catalogue = data::ShardCatalogue::open(std::filesystem::path(options.data.folder) / name);
-  console.say(fmt::format("  {:<10} {:>6} slices of {} patient{}, {} x {}, fingerprint {}", name, catalogue.num_slices(),
-                          catalogue.patients().size(), catalogue.patients().size() == 1 ? "" : "s", catalogue.rows(),
-                          catalogue.columns(), catalogue.fingerprint()));
+  console.say(fmt::format("  {:<10} {:>6} slices of {} patient{}, {} x {}, fingerprint {}", name,
+                          catalogue.num_slices(), catalogue.patients().size(),
+                          catalogue.patients().size() == 1 ? "" : "s", catalogue.rows(), catalogue.columns(),
+                          catalogue.fingerprint()));
   return catalogue;
 }
 
@@ -50,18 +52,25 @@ data::ShardCatalogue open_part(const JobOptions& options, const char* name, logg
 
 JobData open_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console) {
   if (options.data.source == "phantoms") write_phantoms(options, communicator, console);
+  // Rank 0 looks first: what is wrong with the files is then said once.
+  checkpoint::on_rank_zero(communicator, [&] {
+    for (const char* name : {"train", "validation", "test"}) {
+      data::ShardCatalogue::open(std::filesystem::path(options.data.folder) / name);
+    }
+    return std::string();
+  });
   console.say(fmt::format("data in {}", options.data.folder));
   JobData data{open_part(options, "train", console), open_part(options, "validation", console),
                open_part(options, "test", console)};
   for (const data::ShardCatalogue* other : {&data.validation, &data.test}) {
     if (other->rows() == data.train.rows() && other->columns() == data.train.columns()) continue;
-    throw base::ErrorOnAllRanks(
-        base::ExitCode::data,
-        {.what = fmt::format("images of {} and {} differ in size", data.train.folder().string(), other->folder().string()),
-         .value = fmt::format("{} x {} and {} x {}", data.train.rows(), data.train.columns(), other->rows(),
-                              other->columns()),
-         .why = "networks trained on one would be judged on the other",
-         .remedy = "import or split them with the same size"});
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = fmt::format("images of {} and {} differ in size", data.train.folder().string(),
+                                                     other->folder().string()),
+                                 .value = fmt::format("{} x {} and {} x {}", data.train.rows(), data.train.columns(),
+                                                      other->rows(), other->columns()),
+                                 .why = "networks trained on one would be judged on the other",
+                                 .remedy = "import or split them with the same size"});
   }
   return data;
 }

@@ -82,14 +82,14 @@ struct LedaOptions {
 
 struct TrainingOptions {
   std::int64_t global_batch = 8;
-  std::int64_t max_micro_batch = 0;  // samples per backward and rank; 0 = the rank's whole share
+  std::int64_t max_micro_batch = 4;  // samples per backward and rank, more are accumulated; 0 = the rank's whole share
   std::string learning_rate_scaling = "none";  // none, linear (times the global batch, as taming-transformers does)
   std::int64_t num_warm_up_steps = 0;
   double final_learning_rate_fraction = 1.0;
   double max_gradient_norm = 0.0;  // 0 = no clipping
   std::int64_t validate_every_num_steps = 1000;
   std::string precision = "float32";
-  double divergence_factor = 1000.0;  // stop when the loss exceeds this times its first logged value; 0 = never
+  double divergence_factor = 10.0;  // stop when validation is this much worse than its best; 0 = never
 };
 
 struct CheckpointCadence {

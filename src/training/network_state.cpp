@@ -55,7 +55,8 @@ void load_network(const std::string& prefix, const storage::TensorArchive& archi
 std::string network_identity(const models::TensorTable& table) {
   std::string entries;
   for_each_entry(table, [&](const models::NamedTensor& entry) {
-    entries += fmt::format("{} {} {}\n", entry.name, shape_text(entry.tensor), c10::toString(entry.tensor.scalar_type()));
+    entries +=
+        fmt::format("{} {} {}\n", entry.name, shape_text(entry.tensor), c10::toString(entry.tensor.scalar_type()));
   });
   return storage::checksum_text(storage::checksum(std::as_bytes(std::span(entries.data(), entries.size()))));
 }

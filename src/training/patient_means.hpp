@@ -1,5 +1,6 @@
 // Validation figures by patient: the mean over each patient's slices, then over patients, so that a long scan does not
-// outweigh a short one. Slices are shared out over ranks; the result is the same for any number of ranks up to rounding.
+// outweigh a short one. Slices are shared out over ranks; the result is the same for any number of ranks up to
+// rounding.
 #pragma once
 
 #include <ATen/core/Tensor.h>

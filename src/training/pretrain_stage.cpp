@@ -62,14 +62,15 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
         return distributed::sum_over_ranks(tensor, communicator);
       }),
       tissue_words_(vocabulary),
-      autoencoder_(context.options.autoencoder,
-                   language::make_codebook(vocabulary, context.options.vocabulary.normalise_rows, context.settings.dtype),
-                   context.settings),
+      autoencoder_(
+          context.options.autoencoder,
+          language::make_codebook(vocabulary, context.options.vocabulary.normalise_rows, context.settings.dtype),
+          context.settings),
       codebook_hash_(language::codebook_hash(autoencoder_.codebook())),
       discriminator_(make_discriminator(context.options, context.settings)),
       perceptual_(make_perceptual(context.options, context.settings)),
-      candidate_words_(tissue_words_, autoencoder_.codebook(), context.options.words,
-                       autoencoder_.options().strides, autoencoder_.downsampling()),
+      candidate_words_(tissue_words_, autoencoder_.codebook(), context.options.words, autoencoder_.options().strides,
+                       autoencoder_.downsampling()),
       usage_(static_cast<std::int64_t>(context.options.autoencoder.strides.size()), vocabulary.size(),
              context.settings.device) {
   const JobOptions& options = context_.options;
@@ -119,13 +120,13 @@ PretrainStage::AutoencoderLoss PretrainStage::autoencoder_loss(const ct::ImageBa
   const at::Tensor perceptual =
       perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose)) : none;
   const at::Tensor commitment = share(tokens.commitment);
-  const at::Tensor semantic =
-      training.semantic_weight != 0.0 ? share(losses::semantic_loss(tokens.levels, candidates_of(batch.tissue, tokens)))
-                                      : none;
+  const at::Tensor semantic = training.semantic_weight != 0.0
+                                  ? share(losses::semantic_loss(tokens.levels, candidates_of(batch.tissue, tokens)))
+                                  : none;
 
   const at::Tensor nll = l1 + training.perceptual_weight * perceptual;
-  at::Tensor total = nll + training.codebook_weight * (training.commitment_weight * commitment +
-                                                       training.semantic_weight * semantic);
+  at::Tensor total =
+      nll + training.codebook_weight * (training.commitment_weight * commitment + training.semantic_weight * semantic);
   at::Tensor generator = none;
   at::Tensor adaptive = none;
   if (adversarial) {
@@ -208,9 +209,8 @@ std::vector<logging::Scalar> PretrainStage::interval_figures() {
 
 ValidationReport PretrainStage::validate(std::int64_t) {
   const at::NoGradGuard no_grad;
-  const data::SliceLoader loader(context_.validation, {.window = context_.window,
-                                                       .dtype = context_.settings.dtype,
-                                                       .needs_tissue = true});
+  const data::SliceLoader loader(context_.validation,
+                                 {.window = context_.window, .dtype = context_.settings.dtype, .needs_tissue = true});
   PatientMeans means(context_.validation, {"l1_hu"});
   at::Tensor matches = at::zeros({4}, at::TensorOptions(at::kLong).device(context_.settings.device));
   for_each_slice_of_rank(context_.validation, context_.communicator, [&](std::int64_t id) {

@@ -16,9 +16,15 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kHarmlessSections{"logging.", "checkpoint.", "distributed.", "evaluation.",
                                                             "data.queue_depth"};
-constexpr std::array<std::string_view, 9> kHarmlessOptions{
-    "run.folder",          "run.max_seconds",     "run.stages", "run.device", "run.num_denoiser_seeds",
-    "autoencoder.num_steps", "denoiser.num_steps", "training.validate_every_num_steps", "data.folder"};
+constexpr std::array<std::string_view, 9> kHarmlessOptions{"run.folder",
+                                                           "run.max_seconds",
+                                                           "run.stages",
+                                                           "run.device",
+                                                           "run.num_denoiser_seeds",
+                                                           "autoencoder.num_steps",
+                                                           "denoiser.num_steps",
+                                                           "training.validate_every_num_steps",
+                                                           "data.folder"};
 
 std::string as_text(const OptionValues& values) {
   std::string text;
@@ -48,6 +54,17 @@ std::string forbidden_changes(const std::map<std::string, std::string>& before, 
   return changes;
 }
 
+// A run that has none has nothing to contradict: its options may still be corrected.
+bool has_checkpoint(const std::filesystem::path& run_folder) {
+  for (const auto& phase : std::filesystem::directory_iterator(run_folder)) {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(phase.path() / "checkpoints", ignored)) {
+      if (entry.path().filename().string().starts_with("step_")) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 bool may_change_on_resume(const std::string& option) {
@@ -60,7 +77,9 @@ void keep_run_options(const std::filesystem::path& run_folder, const OptionValue
                       distributed::Communicator& communicator) {
   const std::filesystem::path file = run_folder / "options.cfg";
   std::string before;
-  if (communicator.rank() == 0 && std::filesystem::exists(file)) before = storage::read_text_file(file);
+  if (communicator.rank() == 0 && std::filesystem::exists(file) && has_checkpoint(run_folder)) {
+    before = storage::read_text_file(file);
+  }
   before = distributed::broadcast_text(communicator, before, 0);
   const std::string changes = before.empty() ? "" : forbidden_changes(parsed(before), values);
   if (!changes.empty()) {

@@ -12,8 +12,8 @@ namespace leda::training {
 // Length, cadence, logging, and where the work is done change no result that is already there; everything else would.
 bool may_change_on_resume(const std::string& option);
 
-// Writes the file, or, where there is one, compares: throws ErrorOnAllRanks(options) that names every option that
-// changed and may not. Collective; rank 0 reads and writes.
+// Writes the file, or, where there is one and a checkpoint beside it, compares: throws ErrorOnAllRanks(options) that
+// names every option that changed and may not. Collective; rank 0 reads and writes.
 void keep_run_options(const std::filesystem::path& run_folder, const OptionValues& values,
                       distributed::Communicator& communicator);
 

@@ -21,6 +21,7 @@ using LossReport = std::vector<std::pair<std::string, at::Tensor>>;
 struct ValidationReport {
   std::vector<logging::Scalar> figures;  // means over slices per patient, then over patients
   double criterion = 0.0;                // lower is better; the checkpoint with the lowest is kept
+  double untrained_criterion = 0.0;      // of doing nothing, where that is known; 0 = unknown
 };
 
 // The stage's part of a checkpoint.

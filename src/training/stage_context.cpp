@@ -28,7 +28,8 @@ void check_image_sides(const data::ShardCatalogue& catalogue, std::int64_t crop,
   if (fits(rows) && fits(columns)) return;
   throw base::ErrorOnAllRanks(
       base::ExitCode::data,
-      {.what = fmt::format("{} of {} do not fit {}", crop > 0 ? "crops" : "images", catalogue.folder().string(), reader),
+      {.what =
+           fmt::format("{} of {} do not fit {}", crop > 0 ? "crops" : "images", catalogue.folder().string(), reader),
        .value = fmt::format("{} x {} pixels", rows, columns),
        .why = fmt::format("sides must be multiples of {} and at least {}", multiple, smallest),
        .remedy = crop > 0 ? "set another denoiser.crop" : "import the images with another size, or choose a crop"});

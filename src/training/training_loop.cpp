@@ -2,8 +2,8 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
@@ -55,7 +55,8 @@ base::StopRequest TrainingLoop::run() {
   if (step_ >= plan_.num_steps && is_saved_) return base::StopRequest::none;
 
   const data::EpochOrder order(training_.num_slices(), plan_.seed);
-  const std::int64_t largest_share = (plan_.global_batch + context_.communicator.size() - 1) / context_.communicator.size();
+  const std::int64_t largest_share =
+      (plan_.global_batch + context_.communicator.size() - 1) / context_.communicator.size();
   const std::int64_t micro_batch = context_.options.training.max_micro_batch;
   const data::BatchPlan batches{plan_.global_batch, micro_batch > 0 ? micro_batch : largest_share,
                                 context_.communicator.rank(), context_.communicator.size()};
@@ -111,11 +112,13 @@ void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
                                              static_cast<double>(interval_steps_)});
   }
   const double loss = scalars[loss_index()].value;
+  if (!std::isfinite(loss)) stop_diverged("the loss", fmt::format("{}", loss));
   for (logging::Scalar& figure : stage_.interval_figures()) scalars.push_back(std::move(figure));
   const double seconds = stopwatch_.seconds() - interval_start_seconds_;
   const double images_per_second = static_cast<double>(interval_images_) / seconds;
   scalars.push_back({"learning_rate", plan_.schedule.rate(step_ - 1)});
-  scalars.push_back({"epoch", static_cast<double>((step_ - 1) / data::steps_per_epoch(training_.num_slices(), plan_.global_batch))});
+  scalars.push_back(
+      {"epoch", static_cast<double>((step_ - 1) / data::steps_per_epoch(training_.num_slices(), plan_.global_batch))});
   scalars.push_back({"images_per_second", images_per_second});
   scalars.push_back({"data_wait_share", (prefetcher.seconds_waited() - wait_at_interval_start_) / seconds});
   log_.write(step_, scalars);
@@ -133,6 +136,15 @@ std::size_t TrainingLoop::loss_index() const {
   return 0;
 }
 
+void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) const {
+  throw base::ErrorOnAllRanks(
+      base::ExitCode::non_finite,
+      {.what = fmt::format("{} diverged at step {}: {}", plan_.title, step_, figure),
+       .value = value,
+       .why = "going on would train on garbage",
+       .remedy = "lower the learning rate or set training.max_gradient_norm; earlier checkpoints are kept"});
+}
+
 void TrainingLoop::validate() {
   const ValidationReport report = stage_.validate(step_);
   std::vector<logging::Scalar> scalars;
@@ -141,13 +153,14 @@ void TrainingLoop::validate() {
   validation_figures_ = fmt::format(", validation {} {:.2f}", report.figures.front().name, report.criterion);
   const double factor = context_.options.training.divergence_factor;
   const bool has_best = best_step_ >= 0;
-  if (!std::isfinite(report.criterion) || (factor > 0.0 && has_best && report.criterion > factor * best_criterion_)) {
-    throw base::ErrorOnAllRanks(
-        base::ExitCode::non_finite,
-        {.what = fmt::format("{} diverged at step {}: validation {}", plan_.title, step_, report.figures.front().name),
-         .value = fmt::format("{:.4g}, the best was {:.4g} at step {}", report.criterion, best_criterion_, best_step_),
-         .why = "going on would train on garbage",
-         .remedy = "lower the learning rate or set training.max_gradient_norm; earlier checkpoints are kept"});
+  const double yardstick = has_best ? best_criterion_ : report.untrained_criterion;
+  const bool is_worse = factor > 0.0 && yardstick > 0.0 && report.criterion > factor * yardstick;
+  if (!std::isfinite(report.criterion) || is_worse) {
+    stop_diverged(
+        "validation " + report.figures.front().name,
+        fmt::format("{:.4g}, {} {:.4g}", report.criterion,
+                    has_best ? fmt::format("the best, at step {}, was", best_step_) : "without a network it is",
+                    yardstick));
   }
   if (!has_best || report.criterion < best_criterion_) {
     best_criterion_ = report.criterion;
@@ -200,7 +213,8 @@ void TrainingLoop::restore() {
                                  .why = "the checkpoint continues in the middle of an epoch of other slices",
                                  .remedy = "restore the data, or start afresh with --new-run"});
   }
-  StageState stage{std::move(loaded->content.archives["networks"]), std::move(loaded->content.archives["optimisers"]), {}};
+  StageState stage{
+      std::move(loaded->content.archives["networks"]), std::move(loaded->content.archives["optimisers"]), {}};
   for (const auto& [name, text] : state.at("stage").items()) stage.facts.emplace_back(name, text.get<std::string>());
   stage_.load_state(stage);
   step_ = state.at("step");
@@ -214,8 +228,9 @@ void TrainingLoop::restore() {
   context_.console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, step_, plan_.num_steps));
   const nlohmann::json now = machine_facts(context_.communicator);
   if (state.at("machine") != now) {
-    context_.console.say(fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit",
-                                     now.dump(), state.at("machine").dump()));
+    context_.console.say(
+        fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit", now.dump(),
+                    state.at("machine").dump()));
   }
 }
 
@@ -234,11 +249,12 @@ void TrainingLoop::save_before_leaving() {
   if (step_ == plan_.num_steps) {
     store_.save_last(step_, content(), provenance());
   } else if (!store_.save(step_, content(), provenance())) {
-    throw base::ErrorOnAllRanks(base::ExitCode::storage,
-                                {.what = fmt::format("{} was asked to stop and could not save step {}", plan_.title, step_),
-                                 .value = "see the warning above",
-                                 .why = "work since the checkpoint before is lost",
-                                 .remedy = "free space in the run folder and start the same command again"});
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::storage,
+        {.what = fmt::format("{} was asked to stop and could not save step {}", plan_.title, step_),
+         .value = "see the warning above",
+         .why = "work since the checkpoint before is lost",
+         .remedy = "free space in the run folder and start the same command again"});
   }
   after_save();
 }

@@ -42,6 +42,7 @@ class TrainingLoop {
   std::size_t loss_index() const;
   void log_interval(const data::BatchPrefetcher& prefetcher);
   void validate();
+  [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value) const;
   checkpoint::CheckpointContent content() const;
   std::string provenance() const;
   void after_save();

@@ -56,8 +56,8 @@ class RankEquivalence : public testing::Test {
       const auto training = data::ShardCatalogue::open(folder() / "train");
       const auto validation = data::ShardCatalogue::open(folder() / "validation");
       const ct::Window window = ct::window_of("leda");
-      const models::TensorSettings settings{options.training.precision == "float64" ? at::kDouble : at::kFloat, at::kCPU,
-                                            7};
+      const models::TensorSettings settings{options.training.precision == "float64" ? at::kDouble : at::kFloat,
+                                            at::kCPU, 7};
       const StageContext context{options, communicator, console, validation, window, settings};
       const std::unique_ptr<Stage> stage = make_stage(kind, context);
       const data::SliceLoader loader(training, {.window = window,
@@ -91,7 +91,8 @@ class RankEquivalence : public testing::Test {
     for (std::size_t step = 0; step < one.reports.size(); ++step) {
       for (std::size_t i = 0; i < one.reports[step].size(); ++i) {
         const double scale = std::max(1.0, std::abs(one.reports[step][i]));
-        EXPECT_NEAR(one.reports[step][i], many.reports[step][i], tolerance * scale) << "step " << step << " entry " << i;
+        EXPECT_NEAR(one.reports[step][i], many.reports[step][i], tolerance * scale)
+            << "step " << step << " entry " << i;
       }
     }
     ASSERT_EQ(one.state.networks.tensors.size(), many.state.networks.tensors.size());
@@ -173,8 +174,8 @@ TEST_F(RankEquivalence, AccumulationEqualsOneLargeBatch) {
     logging::Console console(0);
     const auto training = data::ShardCatalogue::open(folder() / "train");
     const auto validation = data::ShardCatalogue::open(folder() / "validation");
-    const StageContext context{options,           communicator, console, validation, ct::window_of("leda"),
-                               {at::kDouble, at::kCPU, 7}};
+    const StageContext context{options,    communicator,          console,
+                               validation, ct::window_of("leda"), {at::kDouble, at::kCPU, 7}};
     const std::unique_ptr<Stage> stage = make_stage(Kind::denoise, context);
     const data::SliceLoader loader(training, {.window = context.window,
                                               .dtype = at::kDouble,

@@ -31,7 +31,8 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
   static void TearDownTestSuite() { data_.reset(); }
 
   // One process life: trains until `stop_after` updates were made in it, or to the end.
-  static base::StopRequest live_once(bool is_pretrain, const std::filesystem::path& folder, int num_ranks, int stop_after) {
+  static base::StopRequest live_once(bool is_pretrain, const std::filesystem::path& folder, int num_ranks,
+                                     int stop_after) {
     base::StopRequest outcome = base::StopRequest::none;
     test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
       JobOptions options = test::tiny_job(data_->path());
@@ -43,7 +44,8 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
       logging::Console console(communicator.rank());
       const auto training = data::ShardCatalogue::open(data_->path() / "train");
       const auto validation = data::ShardCatalogue::open(data_->path() / "validation");
-      const StageContext context{options, communicator, console, validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
+      const StageContext context{options,    communicator,          console,
+                                 validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
       std::unique_ptr<Stage> stage;
       if (is_pretrain) {
         stage = std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
@@ -56,7 +58,8 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
                                                 .needs_low_dose = !is_pretrain,
                                                 .needs_tissue = is_pretrain,
                                                 .seed = 5});
-      checkpoint::CheckpointStore store(folder / "checkpoints", {.keep_last = 2}, stage->identity(), communicator, console);
+      checkpoint::CheckpointStore store(folder / "checkpoints", {.keep_last = 2}, stage->identity(), communicator,
+                                        console);
       logging::RunLog log(console, folder, false);
       int asked = 0;
       const auto stop_requested = [&] {

@@ -15,6 +15,11 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
+// A run with a checkpoint may not change its options; what is in it does not matter here.
+void pretend_checkpoint(const std::filesystem::path& run_folder) {
+  std::filesystem::create_directories(run_folder / "pretrain" / "checkpoints" / "step_00000010");
+}
+
 class RunOptionsFile : public testing::Test {
  protected:
   std::string refusal(const OptionValues& values) {
@@ -44,6 +49,7 @@ TEST_F(RunOptionsFile, IsWrittenOnceAndAcceptsTheSameOptions) {
 
 TEST_F(RunOptionsFile, EveryForbiddenChangeIsNamedWithBothValuesAndTheFileStays) {
   ASSERT_EQ(refusal(first), "");
+  pretend_checkpoint(folder.path());
   const std::string before = file();
   OptionValues changed = first;
   changed[0].second = "2";
@@ -54,6 +60,14 @@ TEST_F(RunOptionsFile, EveryForbiddenChangeIsNamedWithBothValuesAndTheFileStays)
                     HasSubstr("leda.autoencoder: was '', is 'other run/autoencoder.safetensors'"),
                     HasSubstr("--new-run"), Not(HasSubstr("logging.every_num_steps")), Not(HasSubstr("leda.weight"))));
   EXPECT_EQ(file(), before);
+}
+
+TEST_F(RunOptionsFile, ARunWithoutACheckpointMayStillBeCorrected) {
+  ASSERT_EQ(refusal(first), "");
+  OptionValues corrected = first;
+  corrected[3].second = "32";
+  EXPECT_EQ(refusal(corrected), "");
+  EXPECT_NE(file().find("denoiser.crop = 32"), std::string::npos);
 }
 
 TEST_F(RunOptionsFile, HarmlessChangesAreTakenOver) {
@@ -89,6 +103,7 @@ TEST(RunOptionsOfRanks, AllRanksRefuseWhatRankZeroFinds) {
   const test::TemporaryFolder folder;
   test::run_ranks(3, [&](distributed::Communicator& ranks) {
     keep_run_options(folder.path(), {{"run.seed", "1"}}, ranks);
+    if (ranks.rank() == 0) pretend_checkpoint(folder.path());
     ranks.barrier();
     EXPECT_THROW(keep_run_options(folder.path(), {{"run.seed", "2"}}, ranks), base::ErrorOnAllRanks);
   });
