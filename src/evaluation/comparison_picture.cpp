@@ -77,10 +77,9 @@ void write_comparison_picture(const std::filesystem::path& path, const data::Sha
     differences.push_back({.label = "noise free", .image_hu = slice.references_hu[1], .window = options.display});
   }
   const data::SliceRecord& record = test.record(slice_id);
-  pictures::write_panels_png(
-      path, {images, differences},
-      fmt::format("test slice {}, patient {}, dose {:g} %; RMSE against normal dose, inside the body", slice_id,
-                  record.patient, 100.0 * record.dose_fraction));
+  pictures::write_panels_png(path, {images, differences},
+                             fmt::format("slice {} of {}, dose {:g} %, RMSE inside the body", slice_id, record.patient,
+                                         100.0 * record.dose_fraction));
 }
 
 }  // namespace leda::evaluation

@@ -45,6 +45,11 @@ AutoencoderOptions checked(AutoencoderOptions options) {
 
 }  // namespace
 
+bool has_attention(const AutoencoderOptions& options, int level) {
+  const auto& levels = options.attention_levels;
+  return std::find(levels.begin(), levels.end(), level) != levels.end();
+}
+
 Autoencoder::Autoencoder(const AutoencoderOptions& options, const at::Tensor& codebook, const TensorSettings& settings)
     : options_(checked(options)) {
   const TensorScope scope(table_, settings);

@@ -29,6 +29,8 @@ struct AutoencoderOptions {
   int vocabulary_tile = 4096;           // words scored at a time
 };
 
+bool has_attention(const AutoencoderOptions& options, int level);
+
 class Autoencoder {
  public:
   // codebook: V x C, copied into the buffer `quantize.embedding.weight`. Throws Error(options) for options that make

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "models/autoencoder.hpp"
 
 namespace leda::models {
@@ -11,17 +9,9 @@ namespace {
 
 DecoderLevel make_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
                         std::int64_t in_channels, std::int64_t out_channels) {
-  const auto& attention = options.attention_levels;
-  const bool has_attention = std::find(attention.begin(), attention.end(), level) != attention.end();
   DecoderLevel made;
-  for (int i = 0; i < options.decoder_blocks; ++i) {
-    const std::int64_t from = i == 0 ? in_channels : out_channels;
-    const TensorScope block = scope.child(fmt::format("block.{}", i));
-    made.block.push_back(make_residual_block(block, from, out_channels, options.norm_groups));
-    if (!has_attention) continue;
-    made.attn.push_back(
-        make_attention_block(scope.child(fmt::format("attn.{}", i)), out_channels, options.norm_groups));
-  }
+  made.residual = make_residual_level(scope, options.decoder_blocks, has_attention(options, level), in_channels,
+                                      out_channels, options.norm_groups);
   if (level > 0) made.upsample = make_upsample(scope.child("upsample"), out_channels);
   return made;
 }
@@ -31,10 +21,7 @@ DecoderLevel make_level(const TensorScope& scope, const AutoencoderOptions& opti
 at::Tensor Decoder::operator()(const at::Tensor& latent_features) const {
   at::Tensor features = mid(conv_in(latent_features));
   for (auto level = up.rbegin(); level != up.rend(); ++level) {
-    for (std::size_t i = 0; i < level->block.size(); ++i) {
-      features = level->block[i](features);
-      if (!level->attn.empty()) features = level->attn[i](features);
-    }
+    features = level->residual(features);
     if (level->upsample) features = (*level->upsample)(features);
   }
   return conv_out(swish(norm_out(features)));

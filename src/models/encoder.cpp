@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "models/autoencoder.hpp"
 
 namespace leda::models {
@@ -11,17 +9,9 @@ namespace {
 
 EncoderLevel make_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
                         std::int64_t in_channels, std::int64_t out_channels) {
-  const auto& attention = options.attention_levels;
-  const bool has_attention = std::find(attention.begin(), attention.end(), level) != attention.end();
   EncoderLevel made;
-  for (int i = 0; i < options.encoder_blocks; ++i) {
-    const std::int64_t from = i == 0 ? in_channels : out_channels;
-    const TensorScope block = scope.child(fmt::format("block.{}", i));
-    made.block.push_back(make_residual_block(block, from, out_channels, options.norm_groups));
-    if (!has_attention) continue;
-    made.attn.push_back(
-        make_attention_block(scope.child(fmt::format("attn.{}", i)), out_channels, options.norm_groups));
-  }
+  made.residual = make_residual_level(scope, options.encoder_blocks, has_attention(options, level), in_channels,
+                                      out_channels, options.norm_groups);
   const bool is_last = level + 1 == static_cast<int>(options.multipliers.size());
   if (!is_last) made.downsample = make_downsample(scope.child("downsample"), out_channels);
   return made;
@@ -32,10 +22,7 @@ EncoderLevel make_level(const TensorScope& scope, const AutoencoderOptions& opti
 at::Tensor Encoder::operator()(const at::Tensor& images) const {
   at::Tensor features = conv_in(images);
   for (const EncoderLevel& level : down) {
-    for (std::size_t i = 0; i < level.block.size(); ++i) {
-      features = level.block[i](features);
-      if (!level.attn.empty()) features = level.attn[i](features);
-    }
+    features = level.residual(features);
     if (level.downsample) features = (*level.downsample)(features);
   }
   return conv_out(swish(norm_out(mid(features))));

@@ -14,8 +14,7 @@ namespace leda::models {
 struct AutoencoderOptions;
 
 struct EncoderLevel {
-  std::vector<ResidualBlock> block;
-  std::vector<AttentionBlock> attn;  // empty, or one per residual block
+  ResidualLevel residual;
   std::optional<Downsample> downsample;
 };
 

@@ -6,6 +6,7 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/upsample_nearest2d.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cmath>
@@ -75,6 +76,28 @@ at::Tensor Upsample::operator()(const at::Tensor& input) const {
 
 Upsample make_upsample(const TensorScope& scope, std::int64_t channels) {
   return {make_conv3(scope.child("conv"), channels, channels)};
+}
+
+at::Tensor ResidualLevel::operator()(const at::Tensor& input) const {
+  at::Tensor features = input;
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    features = block[i](features);
+    if (!attn.empty()) features = attn[i](features);
+  }
+  return features;
+}
+
+ResidualLevel make_residual_level(const TensorScope& scope, int num_blocks, bool has_attention,
+                                  std::int64_t in_channels, std::int64_t out_channels, std::int64_t norm_groups) {
+  ResidualLevel level;
+  for (int i = 0; i < num_blocks; ++i) {
+    const std::int64_t from = i == 0 ? in_channels : out_channels;
+    level.block.push_back(
+        make_residual_block(scope.child(fmt::format("block.{}", i)), from, out_channels, norm_groups));
+    if (!has_attention) continue;
+    level.attn.push_back(make_attention_block(scope.child(fmt::format("attn.{}", i)), out_channels, norm_groups));
+  }
+  return level;
 }
 
 at::Tensor MiddleBlocks::operator()(const at::Tensor& input) const { return block_2(attn_1(block_1(input))); }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "models/layers.hpp"
 #include "models/network.hpp"
@@ -55,6 +56,18 @@ struct Upsample {
 };
 
 Upsample make_upsample(const TensorScope& scope, std::int64_t channels);
+
+// The residual blocks of one resolution, each followed by attention where the level has it.
+struct ResidualLevel {
+  std::vector<ResidualBlock> block;
+  std::vector<AttentionBlock> attn;  // empty, or one per residual block
+
+  at::Tensor operator()(const at::Tensor& input) const;
+};
+
+// Names `block.{i}` and `attn.{i}`; the first block changes the number of channels.
+ResidualLevel make_residual_level(const TensorScope& scope, int num_blocks, bool has_attention,
+                                  std::int64_t in_channels, std::int64_t out_channels, std::int64_t norm_groups);
 
 // Two residual blocks with attention between them, at the lowest resolution.
 struct MiddleBlocks {
