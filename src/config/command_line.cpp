@@ -14,6 +14,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments, const 
                                const std::string& text_without_file, OptionTable& table) {
   CommandLine line;
   std::vector<std::string> options;
+  int num_config_files = 0;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (argument == "--help" || argument == "-h") {
@@ -26,8 +27,10 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments, const 
       line.actions.push_back(argument);
     } else if (argument == "--config" && i + 1 < arguments.size()) {
       line.config_file = arguments[++i];
+      ++num_config_files;
     } else if (argument.starts_with("--config=")) {
       line.config_file = argument.substr(std::string("--config=").size());
+      ++num_config_files;
     } else if (argument == "--config") {
       throw base::ErrorOnAllRanks(base::ExitCode::options, {.what = "--config needs a file",
                                                             .value = "nothing follows it",
@@ -36,6 +39,12 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments, const 
     } else {
       options.push_back(argument);
     }
+  }
+  if (num_config_files > 1) {
+    throw base::ErrorOnAllRanks(base::ExitCode::options, {.what = "--config is given twice",
+                                                          .value = line.config_file,
+                                                          .why = "only one of the files could be used",
+                                                          .remedy = "name one file; the command line may add to it"});
   }
   if (!line.config_file.empty()) {
     table.parse_file(line.config_file);

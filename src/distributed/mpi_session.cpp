@@ -4,12 +4,15 @@
 #include <mpi.h>
 
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <optional>
 #include <string_view>
+#include <thread>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "distributed/mpi_check.hpp"
 
@@ -58,6 +61,18 @@ MpiSession::~MpiSession() {
   if (!owns_mpi_) return;
   if (std::uncaught_exceptions() > exceptions_at_start_) abort(static_cast<int>(base::ExitCode::internal));
   MPI_Finalize();
+}
+
+bool MpiSession::everybody_arrives_within(double seconds) const {
+  const base::Stopwatch stopwatch;
+  MPI_Request arrival = MPI_REQUEST_NULL;
+  if (MPI_Ibarrier(MPI_COMM_WORLD, &arrival) != MPI_SUCCESS) return false;
+  for (int is_complete = 0; stopwatch.seconds() < seconds;) {
+    if (MPI_Test(&arrival, &is_complete, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    if (is_complete != 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 void MpiSession::abort(int exit_code) const {

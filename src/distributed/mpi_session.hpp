@@ -16,6 +16,9 @@ class MpiSession {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  // True where every rank calls this within that time. For a rank that is about to leave and cannot know whether the
+  // others are too: one that left alone would wait for them for ever.
+  bool everybody_arrives_within(double seconds) const;
   // Ends all ranks with this exit code, now.
   [[noreturn]] void abort(int exit_code) const;
 

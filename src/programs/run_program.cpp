@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -22,6 +23,9 @@ namespace leda::programs {
 namespace {
 
 using base::ExitCode;
+
+// Ranks that fail alike do so within moments of each other.
+constexpr double kSecondsToMeet = 2.0;
 
 struct Failure {
   ExitCode exit_code = ExitCode::internal;
@@ -48,6 +52,12 @@ Failure current_failure() {
             fmt::format("unexpected: {}\n  what to try: report this with the command and its options", error.what()),
             false};
   }
+}
+
+// Not fmt::print, which throws where the log is on the full disk that the message is about.
+void complain(const std::string& message) {
+  std::fputs(message.c_str(), stderr);
+  std::fflush(stderr);
 }
 
 int core_count() {
@@ -89,15 +99,15 @@ int run_program(int argc, char** argv, const std::string& program_name, const Pr
     const Failure failure = current_failure();
     const bool is_alone = session == nullptr || session->size() == 1;
     const int code = static_cast<int>(failure.exit_code);
-    if (is_alone || (failure.is_on_all_ranks && rank == 0)) {
-      fmt::print(stderr, "{}: error: {}\n", program_name, failure.message);
-    } else if (!failure.is_on_all_ranks) {
-      // What several ranks run into at once (a missing file, say) is said by the lowest of them, which ends the others.
-      std::this_thread::sleep_for(std::chrono::milliseconds(std::min(250 * rank, 2000)));
-      fmt::print(stderr, "{}: error on rank {}: {}\n", program_name, rank, failure.message);
+    // Meant for all ranks, but perhaps found by this one alone (another option file on its host, say).
+    const bool is_shared = is_alone || (failure.is_on_all_ranks && session->everybody_arrives_within(kSecondsToMeet));
+    if (is_shared) {
+      if (rank == 0) complain(fmt::format("{}: error: {}\n", program_name, failure.message));
+      return code;
     }
-    std::fflush(stderr);
-    if (is_alone || failure.is_on_all_ranks) return code;
+    // What several ranks run into at once (a missing file, say) is said by the lowest of them, which ends the others.
+    if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(900 + 100 * rank, 3000)));
+    complain(fmt::format("{}: error on rank {}: {}\n", program_name, rank, failure.message));
     session->abort(code);
   }
 }

@@ -123,6 +123,7 @@ class Job {
                                              : fs::path(options_.leda.autoencoder);
   }
 
+  void check_data() const;
   data::LoaderOptions pretrain_loader() const;
   data::LoaderOptions denoiser_loader(std::uint64_t seed) const;
   LoopPlan pretrain_plan() const;
@@ -225,8 +226,6 @@ StopRequest Job::pretrain() {
   console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
                            vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
   PretrainStage stage(context(options_.run.seed), vocabulary);
-  check_image_sides(data_.train, 0, stage.autoencoder().downsampling(), stage.autoencoder().downsampling(),
-                    "the autoencoder");
   const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
     save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash);
@@ -281,6 +280,23 @@ void Job::evaluate() {
   }
 }
 
+// What stage 2 will refuse is refused before stage 1 has taken its time.
+void Job::check_data() const {
+  const int downsampling = 1 << (options_.autoencoder.multipliers.size() - 1);
+  const std::string autoencoder = "the autoencoder";
+  if (has_stage(options_, "pretrain")) check_image_sides(data_.train, 0, downsampling, downsampling, autoencoder);
+  if (denoiser_phases(options_).empty()) return;
+  const std::unique_ptr<models::Denoiser> denoiser = models::make_denoiser(options_.denoiser, settings_);
+  const data::SliceLoader loader(data_.train, denoiser_loader(options_.run.seed));
+  const std::int64_t crop = options_.denoiser_training.crop;
+  check_image_sides(data_.train, 0, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
+  check_image_sides(data_.train, crop, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
+  const bool own_autoencoder = has_stage(options_, "denoise") && options_.leda.autoencoder.empty();
+  if (own_autoencoder && options_.leda.weight != 0.0) {
+    check_image_sides(data_.train, crop, downsampling, downsampling, autoencoder);
+  }
+}
+
 ExitCode exit_code_of(StopRequest stop) {
   switch (stop) {
     case StopRequest::run_again:
@@ -299,6 +315,7 @@ ExitCode Job::run() {
                                                 : "stopped and saved, on request; the same command goes on from here");
     return exit_code_of(stop);
   };
+  check_data();
   if (has_stage(options_, "pretrain")) {
     if (const StopRequest stop = pretrain(); stop != StopRequest::none) return leave(stop);
   }
@@ -335,6 +352,7 @@ void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOpti
 }
 
 void Job::check_without_training() {
+  check_data();
   if (has_stage(options_, "pretrain")) {
     PretrainStage stage(context(options_.run.seed), language::load_vocabulary(options_.vocabulary.file));
     check_stage(stage, pretrain_plan(), pretrain_loader());
@@ -392,6 +410,7 @@ ExitCode report_job(const JobOptions& options, distributed::Communicator& commun
 
 ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
                  distributed::Communicator& communicator, logging::Console& console) {
+  require_equal_options(values, communicator);
   const fs::path run_folder = checkpoint::choose_run_folder(options.run.folder, actions.new_run, communicator);
   if (!actions.dry_run && is_finished(run_folder, options, communicator)) {
     keep_run_options(run_folder, values, communicator);

@@ -93,4 +93,23 @@ void keep_run_options(const std::filesystem::path& run_folder, const OptionValue
   if (communicator.rank() == 0) storage::write_file_durably(file, as_text(values));
 }
 
+void require_equal_options(const OptionValues& values, distributed::Communicator& communicator) {
+  const std::vector<std::string> texts = distributed::all_gather_texts(communicator, as_text(values));
+  const auto odd = std::find_if(texts.begin(), texts.end(), [&](const std::string& text) { return text != texts[0]; });
+  if (odd == texts.end()) return;
+  const auto expected = parsed(texts[0]);
+  std::string difference;
+  for (const auto& [name, value] : parsed(*odd)) {
+    const auto found = expected.find(name);
+    if (difference.empty() && found != expected.end() && found->second != value) {
+      difference = fmt::format("{} = '{}', on rank 0 '{}'", name, value, found->second);
+    }
+  }
+  throw base::ErrorOnAllRanks(base::ExitCode::communication,
+                              {.what = fmt::format("rank {} was started with other options", odd - texts.begin()),
+                               .value = difference,
+                               .why = "ranks would train different things and average them",
+                               .remedy = "start all ranks with one command line and one option file"});
+}
+
 }  // namespace leda::training

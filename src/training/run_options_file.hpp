@@ -17,4 +17,7 @@ bool may_change_on_resume(const std::string& option);
 void keep_run_options(const std::filesystem::path& run_folder, const OptionValues& values,
                       distributed::Communicator& communicator);
 
+// Throws ErrorOnAllRanks(communication) that names the first option and rank that differ from rank 0's. Collective.
+void require_equal_options(const OptionValues& values, distributed::Communicator& communicator);
+
 }  // namespace leda::training

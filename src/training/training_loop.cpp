@@ -237,11 +237,12 @@ void TrainingLoop::restore() {
 void TrainingLoop::after_save() {
   is_saved_ = true;
   if (is_best_pending_) store_.mark_best(step_);
-  is_best_pending_ = false;
 }
 
 void TrainingLoop::save_or_warn() {
   if (store_.save(step_, content(), provenance())) after_save();
+  // Also after a failed save: the next one is of another step, and comes at the next interval.
+  is_best_pending_ = false;
 }
 
 void TrainingLoop::save_before_leaving() {

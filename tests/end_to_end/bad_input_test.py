@@ -11,7 +11,7 @@ import unittest
 import h5py
 import numpy as np
 
-from leda_job import DATA, PHASES, REPOSITORY, TRAIN, JobTestCase, as_arguments, checkpoints, run
+from leda_job import DATA, PHASES, REPOSITORY, TRAIN, JobTestCase, as_arguments, checkpoints, environment, run
 
 TIME_LIMIT = 60  # seconds; each takes one to three where nothing else runs
 
@@ -146,6 +146,10 @@ class Data(BadInput):
         shutil.copytree(big / "test", unlike / "test")
         self.refuse(self.job(data__folder=unlike), 11, unlike / "test", "64 x 64", "80 x 80")
 
+    def test_crops_that_fit_no_autoencoder_are_refused_before_stage_1(self):
+        for crop, code in ((40, 11), (96, 10)):
+            self.refuse(self.job(denoiser__crop=crop), code, crop)
+
     def test_no_low_dose(self):
         raw = self.folder / "raw"
         raw.write_bytes(bytes(4 * 64 * 64 * 2))
@@ -267,8 +271,21 @@ class OneRank(BadInput):
             self.assertIn(f"rank {bad_rank}", message)
 
     def test_that_lacks_data_ends_the_job(self):
-        for rank in (0, 1):
-            self.refuse_on_rank(rank, self.job(data__folder=self.folder / "none"), 11, self.folder / "none")
+        """One command line, but a relative folder that one rank's host does not have."""
+        has, lacks = self.folder / "has", self.folder / "lacks"
+        for host in (has, lacks):
+            host.mkdir()
+        (has / "shards").symlink_to(self.data)
+        command = self.job(data__folder="shards")
+        for bad_rank, hosts in enumerate(((lacks, has), (has, lacks))):
+            both = ["mpirun", "-np", "1", "--wdir", hosts[0], *command, ":", "-np", "1", "--wdir", hosts[1], *command]
+            message = self.assert_refused(run(both, timeout=TIME_LIMIT), 11, "shards/train")
+            if bad_rank != 0:  # rank 0 may speak for all
+                self.assertIn(f"rank {bad_rank}", message)
+
+    def test_that_lacks_the_option_file_ends_the_job(self):
+        bad = [TRAIN, "--config", self.folder / "none.cfg"]
+        self.refuse_on_rank(1, bad, 10, self.folder / "none.cfg")
 
     def test_that_has_other_options_ends_the_job(self):
         both = ["mpirun", "-np", "1", *self.job(run__stages="baseline"),
@@ -277,6 +294,14 @@ class OneRank(BadInput):
             with self.subTest(start):
                 self.assert_refused(run(both, timeout=TIME_LIMIT), 13, "options")
                 self.assertEqual(checkpoints(self.folder / "run" / "without_leda"), [])
+
+
+class Console(BadInput):
+    def test_a_message_that_cannot_be_written_does_not_change_the_code(self):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([TRAIN, "--denoiser.chanels=3"], stdin=subprocess.DEVNULL, stdout=full, stderr=full,
+                                  env=environment(), timeout=TIME_LIMIT)
+        self.assertEqual(done.returncode, 10)
 
 
 class Locales(BadInput):
