@@ -31,7 +31,7 @@ HuRange hu_range(const ShardCatalogue& catalogue, distributed::Communicator& com
     values[0] = std::min<std::int64_t>(values[0], *lowest);
     values[1] = std::max<std::int64_t>(values[1], *highest);
   }
-  const at::Tensor all = communicator.all_gather(range).contiguous();
+  const at::Tensor all = distributed::all_gather(communicator, range).contiguous();
   const auto* gathered = all.const_data_ptr<std::int64_t>();
   HuRange result{gathered[0], gathered[1]};
   for (int rank = 1; rank < communicator.size(); ++rank) {

@@ -28,11 +28,28 @@ void all_reduce(Communicator& communicator, at::Tensor tensor) {
   communicator.start_all_reduce(std::move(tensor))->wait();
 }
 
+void reduce_scatter(Communicator& communicator, at::Tensor parts, at::Tensor sum) {
+  communicator.start_reduce_scatter(std::move(parts), std::move(sum))->wait();
+}
+
+void all_to_all(Communicator& communicator, at::Tensor sent, at::Tensor received) {
+  communicator.start_all_to_all(std::move(sent), std::move(received))->wait();
+}
+
+at::Tensor all_gather(Communicator& communicator, const at::Tensor& tensor) {
+  const at::Tensor part = tensor.detach().contiguous();
+  std::vector<std::int64_t> shape = part.sizes().vec();
+  shape.insert(shape.begin(), communicator.size());
+  at::Tensor all = at::empty(shape, part.options());
+  communicator.start_all_gather(part, all)->wait();
+  return all;
+}
+
 std::vector<std::string> all_gather_texts(Communicator& communicator, const std::string& text) {
-  const at::Tensor lengths = communicator.all_gather(length_of(text)).flatten();
+  const at::Tensor lengths = all_gather(communicator, length_of(text)).flatten();
   const std::int64_t* length = lengths.const_data_ptr<std::int64_t>();
   const std::int64_t longest = *std::max_element(length, length + communicator.size());
-  const at::Tensor bytes = communicator.all_gather(bytes_of(text, longest));
+  const at::Tensor bytes = all_gather(communicator, bytes_of(text, longest));
   std::vector<std::string> texts;
   for (int rank = 0; rank < communicator.size(); ++rank) {
     const char* begin = static_cast<const char*>(bytes.const_data_ptr()) + rank * longest;

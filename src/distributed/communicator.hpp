@@ -2,6 +2,9 @@
 // with equal shapes and types. Tensors are contiguous; a rank may hold none of the samples, but never skips a call.
 // Implementations: SingleProcessCommunicator, MpiCommunicator; ThreadCommunicator in the tests. A communicator lives in
 // main and outlives its users; it is used from one thread (autograd's hooks run on the thread that called backward).
+//
+// Sums are taken in float64, float32, bfloat16, int64 and uint8; a bfloat16 sum is rounded after every addition, in an
+// order that the implementation chooses (GradientSynchronizer's wire format rounds twice only).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,12 +33,16 @@ class Communicator {
   virtual int local_rank() const = 0;
   virtual int local_size() const = 0;
 
-  // Replaces `tensor` on every rank by the sum over ranks. Types: float64, float32, int64.
+  // Replaces `tensor` on every rank by the sum over ranks.
   virtual std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) = 0;
+  // `parts`: [size, ...], row r for rank r. `sum`: [...], becomes the sum over ranks of their rows for this one.
+  virtual std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) = 0;
+  // All ranks' `part`, stacked by rank into `all`: [size, ...]. Any type.
+  virtual std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) = 0;
+  // Row r of `sent` goes to rank r; row r of `received` comes from it. Both [size, ...], not the same memory. Any type.
+  virtual std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) = 0;
   // Replaces `tensor` on every rank by rank `root`'s. Any type.
   virtual void broadcast(at::Tensor tensor, int root) = 0;
-  // All ranks' tensors of equal shape, stacked: [size, ...]. Any type.
-  virtual at::Tensor all_gather(const at::Tensor& tensor) = 0;
   virtual void barrier() = 0;
   // A communicator of the same ranks whose calls never mix with this one's: order is kept within each, not between
   // them. Collective. Must not outlive this one.
@@ -44,7 +51,12 @@ class Communicator {
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
+// The same, started and waited for.
 void all_reduce(Communicator& communicator, at::Tensor tensor);
+void reduce_scatter(Communicator& communicator, at::Tensor parts, at::Tensor sum);
+void all_to_all(Communicator& communicator, at::Tensor sent, at::Tensor received);
+// All ranks' tensors of equal shape, stacked by rank: [size, ...]. Contiguous or not.
+at::Tensor all_gather(Communicator& communicator, const at::Tensor& tensor);
 // Texts of any length, by rank.
 std::vector<std::string> all_gather_texts(Communicator& communicator, const std::string& text);
 std::string broadcast_text(Communicator& communicator, const std::string& text, int root);

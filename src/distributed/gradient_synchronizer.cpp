@@ -76,7 +76,7 @@ void GradientSynchronizer::check_ranks_agree() {
   }
   const at::Tensor mine = at::empty({1}, at::kLong);
   *mine.mutable_data_ptr<std::int64_t>() = static_cast<std::int64_t>(base::key_of(description));
-  const at::Tensor all = channel_->all_gather(mine);
+  const at::Tensor all = all_gather(*channel_, mine);
   const auto* hash = all.const_data_ptr<std::int64_t>();
   for (int rank = 1; rank < channel_->size(); ++rank) {
     if (hash[rank] == hash[0]) continue;

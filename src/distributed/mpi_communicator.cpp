@@ -1,6 +1,6 @@
 #include "distributed/mpi_communicator.hpp"
 
-#include <ATen/ops/empty.h>
+#include <c10/util/BFloat16.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -29,43 +29,54 @@ void check_tensor(const at::Tensor& tensor, const char* call) {
   if (!tensor.is_contiguous()) throw std::logic_error(fmt::format("{} of a tensor that is not contiguous", call));
 }
 
+// MPI has no bfloat16: it travels as 16-bit words with a sum of our own.
 MPI_Datatype mpi_type(at::ScalarType type) {
   switch (type) {
     case at::kDouble:
       return MPI_DOUBLE;
     case at::kFloat:
       return MPI_FLOAT;
+    case at::kBFloat16:
+      return MPI_UINT16_T;
     case at::kLong:
       return MPI_INT64_T;
+    case at::kByte:
+      return MPI_UINT8_T;
     default:
       throw std::logic_error(fmt::format("sum over ranks of {}", c10::toString(type)));
   }
 }
 
-// The pieces of one all-reduce under way.
+extern "C" void leda_add_bfloat16(void* added, void* sum, int* count, MPI_Datatype*) {
+  const auto* terms = static_cast<const c10::BFloat16*>(added);
+  auto* sums = static_cast<c10::BFloat16*>(sum);
+  for (int i = 0; i < *count; ++i) sums[i] = static_cast<float>(terms[i]) + static_cast<float>(sums[i]);
+}
+
+std::byte* bytes_of(const at::Tensor& tensor) { return static_cast<std::byte*>(tensor.mutable_data_ptr()); }
+
+std::int64_t row_elements(const at::Tensor& rows) { return rows.numel() / rows.size(0); }
+
+// The MPI requests of one collective under way, and the tensors they read and write.
 class PendingRequests : public PendingCollective {
  public:
-  explicit PendingRequests(at::Tensor tensor) : tensor_(std::move(tensor)) {}
+  explicit PendingRequests(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
   PendingRequests(const PendingRequests&) = delete;
   PendingRequests& operator=(const PendingRequests&) = delete;
 
   // Never waited for: an exception passes, and the other ranks may never answer. MPI may still write into the
-  // tensor, so its memory is left to the end of the process.
+  // tensors, so their memory is left to the end of the process.
   ~PendingRequests() override {
-    if (!requests_.empty()) static_cast<void>(tensor_.unsafeReleaseTensorImpl());
+    if (requests_.empty()) return;
+    for (at::Tensor& tensor : tensors_) static_cast<void>(tensor.unsafeReleaseTensorImpl());
   }
 
-  void start(std::int64_t max_count, MPI_Comm communicator) {
-    const MPI_Datatype type = mpi_type(tensor_.scalar_type());
-    auto* bytes = static_cast<std::byte*>(tensor_.mutable_data_ptr());
-    for (std::int64_t first = 0; first < tensor_.numel(); first += max_count) {
-      const int count = static_cast<int>(std::min(max_count, tensor_.numel() - first));
-      MPI_Request request = MPI_REQUEST_NULL;
-      check_mpi(MPI_Iallreduce(MPI_IN_PLACE, bytes + first * tensor_.element_size(), count, type, MPI_SUM, communicator,
-                               &request),
-                "MPI_Iallreduce");
-      requests_.push_back(request);
-    }
+  // `start(request)` calls one of MPI's non-blocking functions.
+  template <typename Start>
+  void add(const char* call, const Start& start) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(start(&request), call);
+    requests_.push_back(request);
   }
 
   void wait() override {
@@ -75,9 +86,39 @@ class PendingRequests : public PendingCollective {
   }
 
  private:
-  at::Tensor tensor_;
+  std::vector<at::Tensor> tensors_;
   std::vector<MPI_Request> requests_;
 };
+
+// `count` bytes out of each row of a tensor of rows of `row_bytes`: as an MPI type whose next element lies in the next
+// row, so that a piece of every row travels in one call.
+class RowPiece {
+ public:
+  RowPiece(int count, std::int64_t row_bytes) {
+    MPI_Datatype piece = MPI_DATATYPE_NULL;
+    check_mpi(MPI_Type_contiguous(count, MPI_BYTE, &piece), "MPI_Type_contiguous");
+    check_mpi(MPI_Type_create_resized(piece, 0, row_bytes, &type_), "MPI_Type_create_resized");
+    check_mpi(MPI_Type_commit(&type_), "MPI_Type_commit");
+    check_mpi(MPI_Type_free(&piece), "MPI_Type_free");
+  }
+  // MPI keeps the type until calls that use it are complete.
+  ~RowPiece() { MPI_Type_free(&type_); }
+  RowPiece(const RowPiece&) = delete;
+  RowPiece& operator=(const RowPiece&) = delete;
+
+  MPI_Datatype type() const { return type_; }
+
+ private:
+  MPI_Datatype type_ = MPI_DATATYPE_NULL;
+};
+
+// Calls `piece(first, count)` for [0, total) in pieces of at most max_count.
+template <typename Piece>
+void for_each_piece(std::int64_t total, std::int64_t max_count, const Piece& piece) {
+  for (std::int64_t first = 0; first < total; first += max_count) {
+    piece(first, static_cast<int>(std::min(max_count, total - first)));
+  }
+}
 
 }  // namespace
 
@@ -86,6 +127,7 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count) : max_
   check_mpi(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(communicator_, &size_), "MPI_Comm_size");
+  check_mpi(MPI_Op_create(leda_add_bfloat16, /*commute=*/1, &add_bfloat16_), "MPI_Op_create");
   MPI_Comm host = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(communicator_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &host),
             "MPI_Comm_split_type");
@@ -96,45 +138,87 @@ MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count) : max_
 
 MpiCommunicator::~MpiCommunicator() {
   // Freeing is collective; while an exception passes, the other ranks are elsewhere and the job is about to end.
-  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&communicator_);
+  if (std::uncaught_exceptions() > 0) return;
+  MPI_Op_free(&add_bfloat16_);
+  MPI_Comm_free(&communicator_);
 }
+
+MPI_Op MpiCommunicator::sum_of(at::ScalarType type) const { return type == at::kBFloat16 ? add_bfloat16_ : MPI_SUM; }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor tensor) {
   check_tensor(tensor, "all_reduce");
-  auto pending = std::make_unique<PendingRequests>(std::move(tensor));
-  pending->start(max_count_, communicator_);
+  auto pending = std::make_unique<PendingRequests>(std::vector{tensor});
+  const MPI_Datatype type = mpi_type(tensor.scalar_type());
+  for_each_piece(tensor.numel(), max_count_, [&](std::int64_t first, int count) {
+    pending->add("MPI_Iallreduce", [&](MPI_Request* request) {
+      return MPI_Iallreduce(MPI_IN_PLACE, bytes_of(tensor) + first * tensor.element_size(), count, type,
+                            sum_of(tensor.scalar_type()), communicator_, request);
+    });
+  });
+  return pending;
+}
+
+std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
+  check_tensor(parts, "reduce_scatter");
+  check_tensor(sum, "reduce_scatter");
+  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum});
+  const MPI_Datatype type = mpi_type(sum.scalar_type());
+  const MPI_Op operation = sum_of(sum.scalar_type());
+  if (sum.numel() == 0) return pending;
+  if (sum.numel() <= max_count_) {
+    pending->add("MPI_Ireduce_scatter_block", [&](MPI_Request* request) {
+      return MPI_Ireduce_scatter_block(bytes_of(parts), bytes_of(sum), static_cast<int>(sum.numel()), type, operation,
+                                       communicator_, request);
+    });
+    return pending;
+  }
+  for (int root = 0; root < size_; ++root) {
+    for_each_piece(sum.numel(), max_count_, [&](std::int64_t first, int count) {
+      const std::int64_t skipped = (root * sum.numel() + first) * sum.element_size();
+      pending->add("MPI_Ireduce", [&](MPI_Request* request) {
+        return MPI_Ireduce(bytes_of(parts) + skipped, bytes_of(sum) + first * sum.element_size(), count, type,
+                           operation, root, communicator_, request);
+      });
+    });
+  }
+  return pending;
+}
+
+std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
+  check_tensor(part, "all_gather");
+  check_tensor(all, "all_gather");
+  auto pending = std::make_unique<PendingRequests>(std::vector{part, all});
+  const auto row_bytes = static_cast<std::int64_t>(part.nbytes());
+  for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
+    const RowPiece piece(count, row_bytes);
+    pending->add("MPI_Iallgather", [&](MPI_Request* request) {
+      return MPI_Iallgather(bytes_of(part) + first, count, MPI_BYTE, bytes_of(all) + first, 1, piece.type(),
+                            communicator_, request);
+    });
+  });
+  return pending;
+}
+
+std::unique_ptr<PendingCollective> MpiCommunicator::start_all_to_all(at::Tensor sent, at::Tensor received) {
+  check_tensor(sent, "all_to_all");
+  check_tensor(received, "all_to_all");
+  auto pending = std::make_unique<PendingRequests>(std::vector{sent, received});
+  const std::int64_t row_bytes = row_elements(sent) * sent.element_size();
+  for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
+    const RowPiece piece(count, row_bytes);
+    pending->add("MPI_Ialltoall", [&](MPI_Request* request) {
+      return MPI_Ialltoall(bytes_of(sent) + first, 1, piece.type(), bytes_of(received) + first, 1, piece.type(),
+                           communicator_, request);
+    });
+  });
   return pending;
 }
 
 void MpiCommunicator::broadcast(at::Tensor tensor, int root) {
   check_tensor(tensor, "broadcast");
-  broadcast_bytes(static_cast<std::byte*>(tensor.mutable_data_ptr()), static_cast<std::int64_t>(tensor.nbytes()), root);
-}
-
-at::Tensor MpiCommunicator::all_gather(const at::Tensor& tensor) {
-  const at::Tensor mine = tensor.detach().contiguous();
-  check_tensor(mine, "all_gather");
-  std::vector<std::int64_t> shape = mine.sizes().vec();
-  shape.insert(shape.begin(), size_);
-  at::Tensor all = at::empty(shape, mine.options());
-  const auto num_bytes = static_cast<std::int64_t>(mine.nbytes());
-  auto* bytes = static_cast<std::byte*>(all.mutable_data_ptr());
-  if (num_bytes <= max_count_) {
-    check_mpi(MPI_Allgather(mine.const_data_ptr(), static_cast<int>(num_bytes), MPI_BYTE, bytes,
-                            static_cast<int>(num_bytes), MPI_BYTE, communicator_),
-              "MPI_Allgather");
-    return all;
-  }
-  all.select(0, rank_).copy_(mine);
-  for (int root = 0; root < size_; ++root) broadcast_bytes(bytes + root * num_bytes, num_bytes, root);
-  return all;
-}
-
-void MpiCommunicator::broadcast_bytes(std::byte* bytes, std::int64_t num_bytes, int root) {
-  for (std::int64_t first = 0; first < num_bytes; first += max_count_) {
-    const int count = static_cast<int>(std::min(max_count_, num_bytes - first));
-    check_mpi(MPI_Bcast(bytes + first, count, MPI_BYTE, root, communicator_), "MPI_Bcast");
-  }
+  for_each_piece(static_cast<std::int64_t>(tensor.nbytes()), max_count_, [&](std::int64_t first, int count) {
+    check_mpi(MPI_Bcast(bytes_of(tensor) + first, count, MPI_BYTE, root, communicator_), "MPI_Bcast");
+  });
 }
 
 void MpiCommunicator::barrier() { check_mpi(MPI_Barrier(communicator_), "MPI_Barrier"); }

@@ -23,15 +23,18 @@ class MpiCommunicator : public Communicator {
   int local_size() const override { return local_size_; }
 
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override;
+  std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override;
+  std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override;
   void broadcast(at::Tensor tensor, int root) override;
-  at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override;
   std::unique_ptr<Communicator> duplicate() override;
   [[noreturn]] void abort(int exit_code) override;
 
  private:
-  void broadcast_bytes(std::byte* bytes, std::int64_t num_bytes, int root);
+  MPI_Op sum_of(at::ScalarType type) const;
 
+  MPI_Op add_bfloat16_ = MPI_OP_NULL;
   MPI_Comm communicator_ = MPI_COMM_NULL;
   std::int64_t max_count_;
   int rank_ = 0;

@@ -1,5 +1,7 @@
 #include "distributed/single_process_communicator.hpp"
 
+#include <c10/core/GradMode.h>
+
 #include <cstdio>
 #include <cstdlib>
 
@@ -11,6 +13,12 @@ class NothingPending : public PendingCollective {
   void wait() override {}
 };
 
+std::unique_ptr<PendingCollective> copy(const at::Tensor& source, const at::Tensor& target) {
+  const c10::NoGradGuard no_gradients;
+  target.copy_(source);
+  return std::make_unique<NothingPending>();
+}
+
 }  // namespace
 
 std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_reduce(at::Tensor) {
@@ -19,8 +27,16 @@ std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_reduce(a
 
 void SingleProcessCommunicator::broadcast(at::Tensor, int) {}
 
-at::Tensor SingleProcessCommunicator::all_gather(const at::Tensor& tensor) {
-  return tensor.detach().clone().unsqueeze(0);
+std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
+  return copy(parts.select(0, 0), sum);
+}
+
+std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
+  return copy(part, all.select(0, 0));
+}
+
+std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_to_all(at::Tensor sent, at::Tensor received) {
+  return copy(sent, received);
 }
 
 std::unique_ptr<Communicator> SingleProcessCommunicator::duplicate() {

@@ -1,4 +1,4 @@
-// A world of one rank: every collective is the identity, on any device. No MPI needed.
+// A world of one rank: every collective is the identity or a copy, on any device. No MPI needed.
 #pragma once
 
 #include "distributed/communicator.hpp"
@@ -13,8 +13,10 @@ class SingleProcessCommunicator : public Communicator {
   int local_size() const override { return 1; }
 
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
+  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override;
+  std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override;
+  std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override;
   void broadcast(at::Tensor tensor, int root) override;
-  at::Tensor all_gather(const at::Tensor& tensor) override;
   void barrier() override {}
   std::unique_ptr<Communicator> duplicate() override;
   [[noreturn]] void abort(int exit_code) override;

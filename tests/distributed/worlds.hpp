@@ -15,6 +15,7 @@ namespace leda::test {
 struct World {
   std::string name;
   std::function<void(const std::function<void(distributed::Communicator&)>&)> run;
+  bool carries_large_tensors = true;  // false where messages are cut into tiny pieces
 };
 
 std::vector<World> local_worlds();

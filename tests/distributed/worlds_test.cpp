@@ -18,7 +18,7 @@ std::vector<World> local_worlds() {
                                distributed::SingleProcessCommunicator communicator;
                                body(communicator);
                              }}};
-  for (const int num_ranks : {2, 3, 4}) {
+  for (const int num_ranks : {2, 3, 4, 5}) {
     worlds.push_back(
         {"threads_" + std::to_string(num_ranks), [num_ranks](const Body& body) { run_ranks(num_ranks, body); }});
   }
@@ -32,7 +32,7 @@ std::vector<World> mpi_worlds() {
       body(communicator);
     };
   };
-  return {{"mpi", world_of(1 << 30)}, {"mpi_in_pieces_of_3", world_of(3)}};
+  return {{"mpi", world_of(1 << 30)}, {"mpi_in_pieces_of_3", world_of(3), false}};
 }
 
 namespace {

@@ -89,25 +89,26 @@ class World {
   std::exception_ptr failure_;
 };
 
-class PendingSum : public distributed::PendingCollective {
+// `complete` turns all ranks' tensors, once they are there, into this rank's result.
+using Completion = std::function<void(const std::vector<at::Tensor>& parts)>;
+
+class PendingMeeting : public distributed::PendingCollective {
  public:
-  PendingSum(World& world, MeetingKey key, int rank, at::Tensor tensor)
-      : world_(world), key_(std::move(key)), rank_(rank), tensor_(std::move(tensor)) {}
+  PendingMeeting(World& world, MeetingKey key, int rank, Completion complete)
+      : world_(world), key_(std::move(key)), rank_(rank), complete_(std::move(complete)) {}
 
   void wait() override {
-    if (!tensor_.defined()) return;
+    if (!complete_) return;
     const c10::NoGradGuard no_gradients;
-    const std::vector<at::Tensor> parts = world_.parts(key_, rank_);
-    tensor_.zero_();
-    for (const at::Tensor& part : parts) tensor_.add_(part);
-    tensor_ = at::Tensor();
+    complete_(world_.parts(key_, rank_));
+    complete_ = nullptr;
   }
 
  private:
   World& world_;
   MeetingKey key_;
   int rank_;
-  at::Tensor tensor_;
+  Completion complete_;
 };
 
 class ThreadCommunicator : public distributed::Communicator {
@@ -121,20 +122,36 @@ class ThreadCommunicator : public distributed::Communicator {
   int local_size() const override { return world_.size(); }
 
   std::unique_ptr<distributed::PendingCollective> start_all_reduce(at::Tensor tensor) override {
-    const MeetingKey key = meet("all_reduce", tensor);
-    return std::make_unique<PendingSum>(world_, key, rank_, std::move(tensor));
+    return start("all_reduce", tensor, [tensor](const std::vector<at::Tensor>& parts) {
+      tensor.zero_();
+      for (const at::Tensor& part : parts) tensor.add_(part);
+    });
+  }
+
+  std::unique_ptr<distributed::PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override {
+    check_contiguous("reduce_scatter", sum);
+    return start("reduce_scatter", parts, [sum, rank = rank_](const std::vector<at::Tensor>& all) {
+      sum.zero_();
+      for (const at::Tensor& rows : all) sum.add_(rows[rank]);
+    });
+  }
+
+  std::unique_ptr<distributed::PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override {
+    check_contiguous("all_gather", all);
+    return start("all_gather", part, [all](const std::vector<at::Tensor>& parts) { all.copy_(at::stack(parts)); });
+  }
+
+  std::unique_ptr<distributed::PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override {
+    check_contiguous("all_to_all", received);
+    return start("all_to_all", sent, [received, rank = rank_](const std::vector<at::Tensor>& all) {
+      for (std::size_t i = 0; i < all.size(); ++i) received[static_cast<std::int64_t>(i)].copy_(all[i][rank]);
+    });
   }
 
   void broadcast(at::Tensor tensor, int root) override {
-    const c10::NoGradGuard no_gradients;
-    const MeetingKey key = meet(fmt::format("broadcast from {}", root), tensor);
-    tensor.copy_(world_.parts(key, rank_)[static_cast<std::size_t>(root)]);
-  }
-
-  at::Tensor all_gather(const at::Tensor& tensor) override {
-    const c10::NoGradGuard no_gradients;
-    const MeetingKey key = meet("all_gather", tensor.contiguous());
-    return at::stack(world_.parts(key, rank_));
+    start(fmt::format("broadcast from {}", root), tensor, [tensor, root](const std::vector<at::Tensor>& parts) {
+      tensor.copy_(parts[static_cast<std::size_t>(root)]);
+    })->wait();
   }
 
   void barrier() override { world_.parts(meet("barrier", at::zeros({1})), rank_); }
@@ -148,8 +165,17 @@ class ThreadCommunicator : public distributed::Communicator {
   }
 
  private:
-  MeetingKey meet(const std::string& kind, const at::Tensor& tensor) {
+  static void check_contiguous(const std::string& kind, const at::Tensor& tensor) {
     if (!tensor.is_contiguous()) throw std::logic_error(kind + " of a tensor that is not contiguous");
+  }
+
+  std::unique_ptr<distributed::PendingCollective> start(const std::string& kind, const at::Tensor& tensor,
+                                                        Completion complete) {
+    return std::make_unique<PendingMeeting>(world_, meet(kind, tensor), rank_, std::move(complete));
+  }
+
+  MeetingKey meet(const std::string& kind, const at::Tensor& tensor) {
+    check_contiguous(kind, tensor);
     const std::string call =
         fmt::format("{} of {} [{}]", kind, c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", "));
     MeetingKey key{channel_, num_calls_++};
