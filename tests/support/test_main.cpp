@@ -12,9 +12,10 @@ int main(int argc, char** argv) {
   at::set_num_threads(1);
   testing::InitGoogleTest(&argc, argv);
   if (rank != 0) {
-    testing::GTEST_FLAG(output) = "";
-    delete testing::UnitTest::GetInstance()->listeners().Release(
-        testing::UnitTest::GetInstance()->listeners().default_result_printer());
+    // The writer of the result file exists already by now; left in place, all ranks would write one file at once.
+    testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
+    delete listeners.Release(listeners.default_result_printer());
+    delete listeners.Release(listeners.default_xml_generator());
   }
   int failed = RUN_ALL_TESTS();
   MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
