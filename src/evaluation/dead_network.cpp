@@ -4,18 +4,16 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace leda::evaluation {
 namespace {
 
-enum Sum { kPixels, kNonZero, kChange, kChangeSquared, kNoise, kNoiseSquared, kNumSums };
+// Over pairs of neighbours whose outputs are not 0, but for the noise of all pairs.
+enum Sum { kPairs, kChange, kNoise, kChangeTimesNoise, kNoiseSquared, kAllNoiseSquared, kNumSums };
 
-double deviation(double count, double sum, double sum_of_squares) {
-  if (count <= 0.0) return 0.0;
-  const double average = sum / count;
-  return std::sqrt(std::max(0.0, sum_of_squares / count - average * average));
+at::Tensor step_to_right_neighbour(const at::Tensor& images) {
+  return images.slice(-1, 1) - images.slice(-1, 0, images.size(-1) - 1);
 }
 
 }  // namespace
@@ -26,21 +24,25 @@ void DeadNetworkSums::add(const at::Tensor& output, const at::Tensor& low_dose, 
   const at::Tensor result = output.detach().to(at::kDouble);
   const at::Tensor low = low_dose.detach().to(at::kDouble);
   const at::Tensor non_zero = result.ne(0.0).to(at::kDouble);
-  const at::Tensor change = (result - low) * non_zero;
-  const at::Tensor noise = low - normal_dose.detach().to(at::kDouble);
-  sums_ += at::stack({at::zeros({}, result.options()) + static_cast<double>(result.numel()), non_zero.sum(),
-                      change.sum(), change.square().sum(), noise.sum(), noise.square().sum()})
+  const at::Tensor counts = non_zero.slice(-1, 1) * non_zero.slice(-1, 0, non_zero.size(-1) - 1);
+  const at::Tensor change = step_to_right_neighbour(low - result) * counts;
+  const at::Tensor all_noise = step_to_right_neighbour(low - normal_dose.detach().to(at::kDouble));
+  const at::Tensor noise = all_noise * counts;
+  sums_ += at::stack({counts.sum(), change.sum(), noise.sum(), (change * noise).sum(), noise.square().sum(),
+                      all_noise.square().sum()})
                .cpu();
 }
 
 double DeadNetworkSums::share() const {
   const double* s = sums_.const_data_ptr<double>();
-  const double noise = deviation(s[kPixels], s[kNoise], s[kNoiseSquared]);
-  const double change = deviation(s[kNonZero], s[kChange], s[kChangeSquared]);
-  return noise > 0.0 ? change / noise : 1.0;
+  if (!(s[kAllNoiseSquared] > 0.0)) return 1.0;
+  if (!(s[kPairs] > 0.0)) return 0.0;
+  const double variance = s[kNoiseSquared] - s[kNoise] * s[kNoise] / s[kPairs];
+  const double covariance = s[kChangeTimesNoise] - s[kChange] * s[kNoise] / s[kPairs];
+  return variance > 0.0 ? covariance / variance : 0.0;
 }
 
-bool DeadNetworkSums::is_dead() const { return share() < kDeadShare; }
+bool DeadNetworkSums::is_dead() const { return std::abs(share()) < kDeadShare; }
 
 bool is_dead(const at::Tensor& output, const at::Tensor& low_dose, const at::Tensor& normal_dose) {
   DeadNetworkSums sums;

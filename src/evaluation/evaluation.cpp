@@ -261,7 +261,7 @@ EvaluationResult evaluate(const data::ShardCatalogue& test, const data::ShardCat
   result.comparisons = comparisons_of(result.rows, slices);
   for (const MethodFigures& row : result.rows) {
     for (const std::int64_t seed : row.dead_seeds) {
-      console.warn(fmt::format("{} (seed {}) died: its output is its input plus a constant", row.name, seed));
+      console.warn(fmt::format("{} (seed {}) died: it takes away none of the noise", row.name, seed));
     }
   }
   return result;

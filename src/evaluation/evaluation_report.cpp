@@ -93,7 +93,7 @@ std::string foot_text(const EvaluationResult& result) {
   }
   for (const MethodFigures& row : result.rows) {
     for (const std::int64_t seed : row.dead_seeds) {
-      text += fmt::format("DEAD: {}, seed {}: the output is the input plus a constant.\n", row.name, seed);
+      text += fmt::format("DEAD: {}, seed {}: it takes away none of the noise.\n", row.name, seed);
     }
   }
   return text;

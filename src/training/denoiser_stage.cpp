@@ -146,8 +146,8 @@ ValidationReport DenoiserStage::validate(std::int64_t step) {
   if (had_its_chance && life_signs.is_dead()) {
     throw base::ErrorOnAllRanks(
         base::ExitCode::non_finite,
-        {.what = fmt::format("the denoiser died: after {} steps its output is its input plus a constant", step),
-         .value = fmt::format("std(output - input) is {:.2g} of std(low dose - normal dose)", life_signs.share()),
+        {.what = fmt::format("the denoiser died: after {} steps it takes away none of the noise", step),
+         .value = fmt::format("{:.2g} of (low dose - normal dose) is gone from its output", life_signs.share()),
          .why = "its hidden units are off for every input; such a network does not recover",
          .remedy = "lower denoiser.learning_rate or denoiser.input_scale, lengthen training.num_warm_up_steps, or take "
                    "another run.seed"});

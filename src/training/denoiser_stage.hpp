@@ -22,7 +22,7 @@ class DenoiserStage : public Stage {
 
   LossReport train_step(const data::StepBatch& batch) override;
   std::vector<logging::Scalar> interval_figures() override;
-  // Throws Error(non_finite) on every rank when the network died: its output is the input plus a constant.
+  // Throws Error(non_finite) on every rank when the network died: it takes away none of the noise.
   ValidationReport validate(std::int64_t step) override;
   StageState state() const override;
   void load_state(const StageState& state) override;

@@ -272,7 +272,7 @@ void Job::evaluate() {
     if (row.dead_seeds.empty()) continue;
     throw base::ErrorOnAllRanks(
         ExitCode::non_finite,
-        {.what = fmt::format("the denoiser '{}' of seed {} died: its output is its input plus a constant", row.name,
+        {.what = fmt::format("the denoiser '{}' of seed {} died: it takes away none of the noise", row.name,
                              row.dead_seeds.front()),
          .value = "the table in " + (run_folder_ / "evaluation").string() + " says so",
          .why = "such a network denoises nothing",
