@@ -15,6 +15,8 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
+// Of a clock that never jumps; comparable within one host only.
+double steady_seconds();
 double unix_seconds();
 std::string utc_now();  // 2026-03-10T12:00:00Z
 

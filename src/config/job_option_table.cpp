@@ -169,6 +169,7 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("logging.progress_seconds", "time between progress lines where no terminal is",
             &job.logging.progress_seconds);
   table.add("logging.tensorboard", "write TensorBoard files beside log.jsonl", &job.logging.tensorboard);
+  table.add("logging.trace", "write a Chrome trace of every rank (docs/formats/trace.md)", &job.logging.trace);
   table.add("evaluation.max_tuning_slices", "validation slices that Gaussian and non-local means are tuned on",
             &job.evaluation.max_tuning_slices);
   table.add("evaluation.picture_window", "HU range of the comparison picture", &job.evaluation.picture_window);

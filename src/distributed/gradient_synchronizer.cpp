@@ -14,6 +14,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
 
@@ -51,8 +52,8 @@ class GradientSynchronizer::Hook : public torch::autograd::PostAccumulateGradHoo
 };
 
 GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan,
-                                           Communicator& communicator)
-    : parameters_(std::move(parameters)), plan_(std::move(plan)), channel_(communicator.duplicate()) {
+                                           Communicator& communicator, logging::Trace* trace)
+    : parameters_(std::move(parameters)), plan_(std::move(plan)), channel_(communicator.duplicate()), trace_(trace) {
   check_ranks_agree();
   check_plan();
   lay_out_buckets();
@@ -144,7 +145,7 @@ void GradientSynchronizer::begin_step(std::int64_t step, int num_micro_batches) 
   is_sending_ = false;
   has_gradient_.assign(parameters_.size(), false);
   num_sent_ = 0;
-  pending_.clear();
+  departures_.clear();
   non_finite_parameter_.reset();
   for (at::Tensor& flat : flat_gradients_) flat.zero_();
   attach_gradients();
@@ -186,7 +187,8 @@ void GradientSynchronizer::send_full_buckets() {
 
 void GradientSynchronizer::send_bucket(int bucket) {
   if (!non_finite_parameter_) non_finite_parameter_ = first_non_finite(bucket);
-  pending_.push_back(channel_->start_all_reduce(flat_gradients_[as_size(bucket)]));
+  const double now = base::steady_seconds();
+  departures_.push_back({channel_->start_all_reduce(flat_gradients_[as_size(bucket)]), now});
   ++num_sent_;
 }
 
@@ -222,9 +224,8 @@ void GradientSynchronizer::agree_on_faults() {
     fault[channel_->rank()] = 1 + (missing - has_gradient_.begin());
   }
   if (non_finite_parameter_) fault[num_ranks + channel_->rank()] = 1 + *non_finite_parameter_;
-  pending_.push_back(channel_->start_all_reduce(faults));
-  for (const auto& pending : pending_) pending->wait();
-  pending_.clear();
+  departures_.push_back({channel_->start_all_reduce(faults), base::steady_seconds()});
+  wait_for_sums();
 
   for (int i = 0; i < 2 * num_ranks; ++i) {
     if (fault[i] == 0) continue;
@@ -244,6 +245,20 @@ void GradientSynchronizer::agree_on_faults() {
                                  .remedy = "lower the learning rate or training.max_gradient_norm and start the run "
                                            "again, it resumes from its last checkpoint; check that rank's data"});
   }
+}
+
+// A bucket is seen to be complete when the host asks, which it does in finish() only.
+void GradientSynchronizer::wait_for_sums() {
+  const logging::Span wait(trace_, "exposed wait", step_, logging::Span::Kind::exposed_wait);
+  for (std::size_t i = 0; i < departures_.size(); ++i) {
+    departures_[i].sum->wait();
+    if (trace_ == nullptr || i >= flat_gradients_.size()) continue;
+    trace_->add_bucket(departures_[i].seconds, base::steady_seconds(),
+                       {{"step", step_},
+                        {"index", static_cast<std::int64_t>(i)},
+                        {"bytes", static_cast<std::int64_t>(flat_gradients_[i].nbytes())}});
+  }
+  departures_.clear();
 }
 
 at::Tensor GradientSynchronizer::squared_norm() const {

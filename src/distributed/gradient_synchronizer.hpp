@@ -20,6 +20,7 @@
 
 #include "distributed/bucket_plan.hpp"
 #include "distributed/communicator.hpp"
+#include "logging/trace.hpp"
 
 namespace leda::distributed {
 
@@ -27,7 +28,9 @@ class GradientSynchronizer {
  public:
   // Collective. Error(communication) if ranks hold different parameters or plans, Error(data) if the plan is not one
   // of these parameters (one from a checkpoint of another network, say).
-  GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan, Communicator& communicator);
+  // `trace`, where there is one, gets each bucket's way and the waiting for them, and outlives this.
+  GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan, Communicator& communicator,
+                       logging::Trace* trace = nullptr);
   ~GradientSynchronizer();
   GradientSynchronizer(const GradientSynchronizer&) = delete;
   GradientSynchronizer& operator=(const GradientSynchronizer&) = delete;
@@ -68,10 +71,12 @@ class GradientSynchronizer {
   void send_bucket(int bucket);
   std::optional<int> first_non_finite(int bucket) const;
   void agree_on_faults();
+  void wait_for_sums();
 
   std::vector<NamedParameter> parameters_;
   BucketPlan plan_;
   std::unique_ptr<Communicator> channel_;
+  logging::Trace* trace_;
   std::vector<at::Tensor> flat_gradients_;
   std::vector<Place> places_;
 
@@ -83,7 +88,11 @@ class GradientSynchronizer {
   std::vector<bool> has_gradient_;
   std::vector<int> num_missing_;  // per bucket, in the last micro-batch
   int num_sent_ = 0;
-  std::vector<std::unique_ptr<PendingCollective>> pending_;
+  struct Departure {  // of a bucket, or of the table of faults behind the last of them
+    std::unique_ptr<PendingCollective> sum;
+    double seconds = 0.0;
+  };
+  std::vector<Departure> departures_;
   std::optional<int> non_finite_parameter_;
 };
 

@@ -61,7 +61,7 @@ std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::Bucke
   const DenoiserTrainingOptions& training = context_.options.denoiser_training;
   return std::make_unique<ParameterUpdater>(
       denoiser_->tensors().parameters, AdamOptions{training.beta1, training.beta2},
-      context_.options.training.max_gradient_norm, std::move(plan), context_.communicator);
+      context_.options.training.max_gradient_norm, std::move(plan), context_.communicator, context_.trace);
 }
 
 LossReport DenoiserStage::train_step(const data::StepBatch& batch) {

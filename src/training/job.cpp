@@ -23,6 +23,7 @@
 #include "training/denoiser_file.hpp"
 #include "training/denoiser_stage.hpp"
 #include "training/job_data.hpp"
+#include "training/phase_trace.hpp"
 #include "training/pretrain_stage.hpp"
 #include "training/run_options_file.hpp"
 #include "training/training_loop.hpp"
@@ -102,10 +103,10 @@ class Job {
   void check_without_training();
 
  private:
-  StageContext context(std::uint64_t seed) const {
+  StageContext context(std::uint64_t seed, logging::Trace* trace = nullptr) const {
     models::TensorSettings settings = settings_;
     settings.seed = seed;
-    return {options_, communicator_, console_, data_.validation, window_, settings};
+    return {options_, communicator_, console_, data_.validation, window_, settings, trace};
   }
   StopRequest requested_stop() const {
     const bool out_of_time = options_.run.max_seconds > 0.0 && stopwatch_.seconds() > options_.run.max_seconds;
@@ -129,7 +130,8 @@ class Job {
   LoopPlan pretrain_plan() const;
   LoopPlan denoiser_plan(const DenoiserPhase& phase) const;
   std::optional<AutoencoderFile> autoencoder_for(const DenoiserPhase& phase) const;
-  StopRequest train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder);
+  StopRequest train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder,
+                    logging::Trace& trace);
   StopRequest pretrain();
   StopRequest train_denoiser(const DenoiserPhase& phase);
   void evaluate();
@@ -202,7 +204,8 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
   return file;
 }
 
-StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder) {
+StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder,
+                       logging::Trace& trace) {
   const data::SliceLoader loader(data_.train, loading);
   checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, stage.identity(), communicator_,
                                     console_);
@@ -215,7 +218,7 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
     console_.say(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
                              communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
   }
-  const StageContext stage_context = context(plan.seed);
+  const StageContext stage_context = context(plan.seed, &trace);
   TrainingLoop loop(plan, stage, stage_context, data_.train, loader, store, log, [this] { return requested_stop(); });
   return loop.run();
 }
@@ -225,8 +228,9 @@ StopRequest Job::pretrain() {
   const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
   console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
                            vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
-  PretrainStage stage(context(options_.run.seed), vocabulary);
-  const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder);
+  const auto trace = open_trace(options_.logging, folder, communicator_, console_);
+  PretrainStage stage(context(options_.run.seed, trace.get()), vocabulary);
+  const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
     save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash);
   }
@@ -236,8 +240,9 @@ StopRequest Job::pretrain() {
 
 StopRequest Job::train_denoiser(const DenoiserPhase& phase) {
   const fs::path folder = run_folder_ / phase.folder;
-  DenoiserStage stage(context(phase.seed), phase.leda_weight, autoencoder_for(phase));
-  const StopRequest stop = train(stage, denoiser_plan(phase), denoiser_loader(phase.seed), folder);
+  const auto trace = open_trace(options_.logging, folder, communicator_, console_);
+  DenoiserStage stage(context(phase.seed, trace.get()), phase.leda_weight, autoencoder_for(phase));
+  const StopRequest stop = train(stage, denoiser_plan(phase), denoiser_loader(phase.seed), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
     save_denoiser(folder / "denoiser.safetensors", stage.tensors(),
                   {options_.denoiser, window_, phase.seed, phase.leda_weight});

@@ -100,6 +100,7 @@ struct LoggingOptions {
   std::int64_t every_num_steps = 50;
   double progress_seconds = 10.0;
   bool tensorboard = true;
+  bool trace = false;
 };
 
 struct EvaluationJobOptions {

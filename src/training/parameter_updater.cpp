@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "base/clock.hpp"
+
 namespace leda::training {
 namespace {
 
@@ -22,22 +24,32 @@ distributed::BucketPlan plan_for(const std::vector<models::NamedTensor>& paramet
 
 ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& parameters, AdamOptions options,
                                    double max_gradient_norm, distributed::BucketPlan plan,
-                                   distributed::Communicator& communicator)
+                                   distributed::Communicator& communicator, logging::Trace* trace)
     : max_gradient_norm_(max_gradient_norm),
-      synchronizer_(as_synchronised(parameters), std::move(plan), communicator),
+      trace_(trace),
+      synchronizer_(as_synchronised(parameters), std::move(plan), communicator, trace),
       adam_(parameters, options) {}
 
 void ParameterUpdater::begin_step(std::int64_t step, int num_micro_batches) {
+  step_ = step;
   synchronizer_.begin_step(step, num_micro_batches);
+  forward_begin_ = base::steady_seconds();
 }
 
 void ParameterUpdater::accumulate(const at::Tensor& loss, bool is_last_micro_batch) {
-  synchronizer_.begin_micro_batch(is_last_micro_batch);
-  torch::autograd::backward({loss}, {});
+  const double begin = base::steady_seconds();
+  if (trace_ != nullptr) trace_->add_span("forward", forward_begin_, begin, {{"step", step_}});
+  {
+    const logging::Span backward(trace_, "backward", step_);
+    synchronizer_.begin_micro_batch(is_last_micro_batch);
+    torch::autograd::backward({loss}, {});
+  }
+  forward_begin_ = base::steady_seconds();
 }
 
 at::Tensor ParameterUpdater::update(double learning_rate) {
   synchronizer_.finish();
+  const logging::Span optimiser(trace_, "optimiser", step_);
   const at::NoGradGuard no_grad;
   at::Tensor norm = synchronizer_.squared_norm().sqrt();
   if (max_gradient_norm_ > 0.0) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "distributed/gradient_synchronizer.hpp"
+#include "logging/trace.hpp"
 #include "models/network.hpp"
 #include "training/adam.hpp"
 
@@ -18,7 +19,8 @@ class ParameterUpdater {
  public:
   // Collective. `plan` is the one of the checkpoint, or a new one.
   ParameterUpdater(const std::vector<models::NamedTensor>& parameters, AdamOptions options, double max_gradient_norm,
-                   distributed::BucketPlan plan, distributed::Communicator& communicator);
+                   distributed::BucketPlan plan, distributed::Communicator& communicator,
+                   logging::Trace* trace = nullptr);
 
   void begin_step(std::int64_t step, int num_micro_batches);
   // Gradients of `loss`, this rank's share of the global mean, are added up; in the last micro-batch they leave.
@@ -33,6 +35,9 @@ class ParameterUpdater {
 
  private:
   double max_gradient_norm_;
+  logging::Trace* trace_;
+  std::int64_t step_ = 0;
+  double forward_begin_ = 0.0;  // the end of what this updater did last in the step
   distributed::GradientSynchronizer synchronizer_;
   Adam adam_;
 };

@@ -58,7 +58,8 @@ void add_to(LossReport& sum, const LossReport& part) {
 
 PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary)
     : context_(context),
-      sum_over_ranks_([&communicator = context.communicator](const at::Tensor& tensor) {
+      sum_over_ranks_([&communicator = context.communicator, trace = context.trace](const at::Tensor& tensor) {
+        const logging::Span wait(trace, "sum over ranks", logging::Span::kNoStep, logging::Span::Kind::exposed_wait);
         return distributed::sum_over_ranks(tensor, communicator);
       }),
       tissue_words_(vocabulary),
@@ -81,7 +82,8 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
   const AdamOptions adam{training.beta1, training.beta2};
   const auto make_updater = [&](models::TensorTable& table) {
     return std::make_unique<ParameterUpdater>(table.parameters, adam, options.training.max_gradient_norm,
-                                              plan_for(table.parameters, options.distributed), context_.communicator);
+                                              plan_for(table.parameters, options.distributed), context_.communicator,
+                                              context_.trace);
   };
   updater_ = make_updater(autoencoder_.tensors());
   if (has_discriminator()) discriminator_updater_ = make_updater(discriminator_->tensors());
@@ -267,7 +269,8 @@ void PretrainStage::load_state(const StageState& state) {
       if (name == plan_name) plan = text;
     }
     auto updater = std::make_unique<ParameterUpdater>(table.parameters, adam, options.training.max_gradient_norm,
-                                                      distributed::BucketPlan::from_text(plan), context_.communicator);
+                                                      distributed::BucketPlan::from_text(plan), context_.communicator,
+                                                      context_.trace);
     updater->optimiser().load_state(prefix, state.optimisers);
     return updater;
   };

@@ -6,6 +6,7 @@
 #include "data/shard_catalogue.hpp"
 #include "distributed/communicator.hpp"
 #include "logging/console.hpp"
+#include "logging/trace.hpp"
 #include "models/network.hpp"
 #include "training/job_options.hpp"
 #include "training/learning_rate_schedule.hpp"
@@ -19,6 +20,7 @@ struct StageContext {
   const data::ShardCatalogue& validation;
   ct::Window window;
   models::TensorSettings settings;  // type, device, and the seed of the first weights
+  logging::Trace* trace = nullptr;
 };
 
 // Batch size, and the rate that follows from training.learning_rate_scaling.

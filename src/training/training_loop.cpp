@@ -6,6 +6,7 @@
 #include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -69,18 +70,17 @@ base::StopRequest TrainingLoop::run() {
 
   base::StopRequest stop = base::StopRequest::none;
   while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
-    const data::StepBatch batch = prefetcher.next();
-    const LossReport report = stage_.train_step(batch);
+    const LossReport report = train_step(prefetcher);
     ++step_;
     is_saved_ = false;
-    add_report(report, batch.global_count);
+    add_report(report);
     const bool is_end = step_ == plan_.num_steps;
     if (due(context_.options.logging.every_num_steps) || is_end) log_interval(prefetcher);
     if (due(context_.options.training.validate_every_num_steps) || is_end) validate();
     // A new best is saved at once, whatever the cadence: it is kept as that step's checkpoint.
     if ((due(context_.options.checkpoint_cadence.every_num_steps) || is_best_pending_) && !is_end) save_or_warn();
     progress.update(step_, figures_);
-    stop = agreement.exchange(stop_requested_());
+    stop = agree_on_stop(agreement);
   }
   progress.finish();
   const base::StopRequest late = agreement.drain();
@@ -89,7 +89,46 @@ base::StopRequest TrainingLoop::run() {
   return step_ < plan_.num_steps ? stop : base::StopRequest::none;
 }
 
-void TrainingLoop::add_report(const LossReport& report, std::int64_t num_images) {
+// Waits for data and for other ranks are shares of the time of steps; validation and checkpoints are not steps.
+class TrainingLoop::StepTime {
+ public:
+  explicit StepTime(TrainingLoop& loop) : loop_(loop) {}
+  ~StepTime() {
+    loop_.interval_step_seconds_ += base::steady_seconds() - begin_;
+    loop_.interval_blocked_seconds_ += loop_.seconds_blocked() - blocked_;
+  }
+  StepTime(const StepTime&) = delete;
+  StepTime& operator=(const StepTime&) = delete;
+
+ private:
+  TrainingLoop& loop_;
+  double begin_ = base::steady_seconds();
+  double blocked_ = loop_.seconds_blocked();
+};
+
+LossReport TrainingLoop::train_step(data::BatchPrefetcher& prefetcher) {
+  const StepTime time(*this);
+  const auto next = [&] {
+    const logging::Span wait(context_.trace, "data wait", step_);
+    return prefetcher.next();
+  };
+  const data::StepBatch batch = next();
+  interval_images_ += batch.global_count;
+  const logging::Span span(context_.trace, "step", step_);
+  return stage_.train_step(batch);
+}
+
+base::StopRequest TrainingLoop::agree_on_stop(distributed::StopAgreement& agreement) {
+  const StepTime time(*this);
+  const logging::Span wait(context_.trace, "stop agreement", step_ - 1, logging::Span::Kind::exposed_wait);
+  return agreement.exchange(stop_requested_());
+}
+
+double TrainingLoop::seconds_blocked() const {
+  return context_.trace != nullptr ? context_.trace->seconds_blocked() : 0.0;
+}
+
+void TrainingLoop::add_report(const LossReport& report) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> values;
   report_names_.clear();
@@ -100,7 +139,6 @@ void TrainingLoop::add_report(const LossReport& report, std::int64_t num_images)
   const at::Tensor stacked = at::stack(values);
   report_sum_ = interval_steps_ == 0 ? stacked : report_sum_ + stacked;
   ++interval_steps_;
-  interval_images_ += num_images;
 }
 
 void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
@@ -120,13 +158,30 @@ void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
   scalars.push_back(
       {"epoch", static_cast<double>((step_ - 1) / data::steps_per_epoch(training_.num_slices(), plan_.global_batch))});
   scalars.push_back({"images_per_second", images_per_second});
-  scalars.push_back({"data_wait_share", (prefetcher.seconds_waited() - wait_at_interval_start_) / seconds});
+  const auto [data_wait, exposed] = wait_shares(prefetcher);
+  scalars.push_back({"data_wait_share", data_wait});
+  scalars.push_back({"exposed_communication_share", exposed});
   log_.write(step_, scalars);
-  figures_ = fmt::format("loss {:.5g}, {:.1f} images/s{}", loss, images_per_second, validation_figures_);
+  figures_ = fmt::format("loss {:.5g}, {:.1f} images/s, waits: data {:.0f} %, ranks {:.0f} %{}", loss,
+                         images_per_second, 100.0 * data_wait, 100.0 * exposed, validation_figures_);
+  if (context_.trace != nullptr) context_.trace->flush();
   interval_steps_ = 0;
   interval_images_ = 0;
   interval_start_seconds_ = stopwatch_.seconds();
   wait_at_interval_start_ = prefetcher.seconds_waited();
+  interval_step_seconds_ = 0.0;
+  interval_blocked_seconds_ = 0.0;
+}
+
+// Means over ranks: one rank's wait is another's work.
+TrainingLoop::WaitShares TrainingLoop::wait_shares(const data::BatchPrefetcher& prefetcher) const {
+  const at::Tensor shares = at::zeros({2}, at::kDouble);
+  auto* share = shares.mutable_data_ptr<double>();
+  share[0] = (prefetcher.seconds_waited() - wait_at_interval_start_) / interval_step_seconds_;
+  share[1] = interval_blocked_seconds_ / interval_step_seconds_;
+  distributed::all_reduce(context_.communicator, shares);
+  const double num_ranks = context_.communicator.size();
+  return {share[0] / num_ranks, share[1] / num_ranks};
 }
 
 std::size_t TrainingLoop::loss_index() const {
@@ -146,6 +201,7 @@ void TrainingLoop::stop_diverged(const std::string& figure, const std::string& v
 }
 
 void TrainingLoop::validate() {
+  const logging::Span span(context_.trace, "validation", step_ - 1);
   const ValidationReport report = stage_.validate(step_);
   std::vector<logging::Scalar> scalars;
   for (const logging::Scalar& figure : report.figures) scalars.push_back({"validation_" + figure.name, figure.value});
@@ -240,6 +296,7 @@ void TrainingLoop::after_save() {
 }
 
 void TrainingLoop::save_or_warn() {
+  const logging::Span span(context_.trace, "checkpoint", step_ - 1);
   if (store_.save(step_, content(), provenance())) after_save();
   // Also after a failed save: the next one is of another step, and comes at the next interval.
   is_best_pending_ = false;
@@ -247,6 +304,7 @@ void TrainingLoop::save_or_warn() {
 
 void TrainingLoop::save_before_leaving() {
   if (is_saved_) return;
+  const logging::Span span(context_.trace, "checkpoint", step_ - 1);
   if (step_ == plan_.num_steps) {
     store_.save_last(step_, content(), provenance());
   } else if (!store_.save(step_, content(), provenance())) {

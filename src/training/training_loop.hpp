@@ -38,9 +38,19 @@ class TrainingLoop {
 
  private:
   void restore();
-  void add_report(const LossReport& report, std::int64_t num_images);
+  class StepTime;
+  struct WaitShares {  // of the time of steps, 0 to 1
+    double data = 0.0;
+    double exposed_communication = 0.0;
+  };
+
+  LossReport train_step(data::BatchPrefetcher& prefetcher);
+  base::StopRequest agree_on_stop(distributed::StopAgreement& agreement);
+  double seconds_blocked() const;
+  void add_report(const LossReport& report);
   std::size_t loss_index() const;
   void log_interval(const data::BatchPrefetcher& prefetcher);
+  WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void validate();
   [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value) const;
   checkpoint::CheckpointContent content() const;
@@ -72,6 +82,8 @@ class TrainingLoop {
   std::int64_t interval_images_ = 0;
   double interval_start_seconds_ = 0.0;
   double wait_at_interval_start_ = 0.0;
+  double interval_step_seconds_ = 0.0;
+  double interval_blocked_seconds_ = 0.0;
   std::string figures_;
   std::string validation_figures_;
   base::Stopwatch stopwatch_;

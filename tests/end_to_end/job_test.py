@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from leda_job import PHANTOM_OPTIONS, PHASES, REPOSITORY, TRAIN, JobTestCase, checkpoints, log_lines, run
 
 # Differ from run to run; all other figures of a log must not.
-MEASURED = ("time", "images_per_second", "data_wait_share")
+MEASURED = ("time", "images_per_second", "data_wait_share", "exposed_communication_share")
 
 
 def options_of(dump):
