@@ -19,5 +19,8 @@ fail() {
   exit "$code"
 }
 
+# Where a preset of CMakePresets.json builds, from the repository's folder.
+build_folder() { if [[ $1 == release ]]; then echo build; else echo "build/$1"; fi; }
+
 # The comment at the top of the script, without its first line (#!) and the comment signs.
 print_own_comment() { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"; }
