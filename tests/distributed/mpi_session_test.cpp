@@ -1,6 +1,7 @@
 #include "distributed/mpi_session.hpp"
 
 #include <ATen/ops/empty.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
 
