@@ -53,6 +53,9 @@ extern "C" void leda_add_bfloat16(void* added, void* sum, int* count, MPI_Dataty
   for (int i = 0; i < *count; ++i) sums[i] = static_cast<float>(terms[i]) + static_cast<float>(sums[i]);
 }
 
+// Smaller ones are through in one or two messages; a thread that wakes up for them costs more than it gains.
+constexpr std::int64_t kLargeBytes = std::int64_t{64} << 10;
+
 std::byte* bytes_of(const at::Tensor& tensor) { return static_cast<std::byte*>(tensor.mutable_data_ptr()); }
 
 std::int64_t row_elements(const at::Tensor& rows) { return rows.numel() / rows.size(0); }
@@ -60,7 +63,8 @@ std::int64_t row_elements(const at::Tensor& rows) { return rows.numel() / rows.s
 // The MPI requests of one collective under way, and the tensors they read and write.
 class PendingRequests : public PendingCollective {
  public:
-  explicit PendingRequests(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
+  PendingRequests(std::vector<at::Tensor> tensors, MpiProgress::Need need)
+      : tensors_(std::move(tensors)), need_(std::move(need)) {}
   PendingRequests(const PendingRequests&) = delete;
   PendingRequests& operator=(const PendingRequests&) = delete;
 
@@ -81,6 +85,7 @@ class PendingRequests : public PendingCollective {
 
   void wait() override {
     if (requests_.empty()) return;
+    need_ = {};  // waiting moves everything on by itself
     check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
     requests_.clear();
   }
@@ -88,6 +93,7 @@ class PendingRequests : public PendingCollective {
  private:
   std::vector<at::Tensor> tensors_;
   std::vector<MPI_Request> requests_;
+  MpiProgress::Need need_;
 };
 
 // `count` bytes out of each row of a tensor of rows of `row_bytes`: as an MPI type whose next element lies in the next
@@ -122,7 +128,17 @@ void for_each_piece(std::int64_t total, std::int64_t max_count, const Piece& pie
 
 }  // namespace
 
-MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count) : max_count_(max_count) {
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
+    : max_count_(max_count), own_progress_(std::make_unique<MpiProgress>()), progress_(*own_progress_) {
+  duplicate_of(parent);
+}
+
+MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count, MpiProgress& progress)
+    : max_count_(max_count), progress_(progress) {
+  duplicate_of(parent);
+}
+
+void MpiCommunicator::duplicate_of(MPI_Comm parent) {
   check_mpi(MPI_Comm_dup(parent, &communicator_), "MPI_Comm_dup");
   check_mpi(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   check_mpi(MPI_Comm_rank(communicator_, &rank_), "MPI_Comm_rank");
@@ -143,11 +159,15 @@ MpiCommunicator::~MpiCommunicator() {
   MPI_Comm_free(&communicator_);
 }
 
+MpiProgress::Need MpiCommunicator::progress_for(const at::Tensor& tensor) const {
+  return static_cast<std::int64_t>(tensor.nbytes()) >= kLargeBytes ? MpiProgress::Need(progress_) : MpiProgress::Need();
+}
+
 MPI_Op MpiCommunicator::sum_of(at::ScalarType type) const { return type == at::kBFloat16 ? add_bfloat16_ : MPI_SUM; }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor tensor) {
   check_tensor(tensor, "all_reduce");
-  auto pending = std::make_unique<PendingRequests>(std::vector{tensor});
+  auto pending = std::make_unique<PendingRequests>(std::vector{tensor}, progress_for(tensor));
   const MPI_Datatype type = mpi_type(tensor.scalar_type());
   for_each_piece(tensor.numel(), max_count_, [&](std::int64_t first, int count) {
     pending->add("MPI_Iallreduce", [&](MPI_Request* request) {
@@ -161,7 +181,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
   check_tensor(parts, "reduce_scatter");
   check_tensor(sum, "reduce_scatter");
-  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum});
+  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum}, progress_for(parts));
   const MPI_Datatype type = mpi_type(sum.scalar_type());
   const MPI_Op operation = sum_of(sum.scalar_type());
   if (sum.numel() == 0) return pending;
@@ -187,7 +207,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Ten
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   check_tensor(part, "all_gather");
   check_tensor(all, "all_gather");
-  auto pending = std::make_unique<PendingRequests>(std::vector{part, all});
+  auto pending = std::make_unique<PendingRequests>(std::vector{part, all}, progress_for(all));
   const auto row_bytes = static_cast<std::int64_t>(part.nbytes());
   for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
     const RowPiece piece(count, row_bytes);
@@ -202,7 +222,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_to_all(at::Tensor sent, at::Tensor received) {
   check_tensor(sent, "all_to_all");
   check_tensor(received, "all_to_all");
-  auto pending = std::make_unique<PendingRequests>(std::vector{sent, received});
+  auto pending = std::make_unique<PendingRequests>(std::vector{sent, received}, progress_for(sent));
   const std::int64_t row_bytes = row_elements(sent) * sent.element_size();
   for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
     const RowPiece piece(count, row_bytes);
@@ -224,7 +244,7 @@ void MpiCommunicator::broadcast(at::Tensor tensor, int root) {
 void MpiCommunicator::barrier() { check_mpi(MPI_Barrier(communicator_), "MPI_Barrier"); }
 
 std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
-  return std::make_unique<MpiCommunicator>(communicator_, max_count_);
+  return std::make_unique<MpiCommunicator>(communicator_, max_count_, progress_);
 }
 
 void MpiCommunicator::abort(int exit_code) {

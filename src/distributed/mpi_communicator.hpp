@@ -4,7 +4,10 @@
 
 #include <mpi.h>
 
+#include <memory>
+
 #include "distributed/communicator.hpp"
+#include "distributed/mpi_progress.hpp"
 
 namespace leda::distributed {
 
@@ -13,6 +16,8 @@ class MpiCommunicator : public Communicator {
   // Works on a duplicate of `parent`. Longer messages than max_count elements (or bytes) travel in pieces: an MPI
   // count is an int. Collective.
   explicit MpiCommunicator(MPI_Comm parent, std::int64_t max_count = std::int64_t{1} << 30);
+  // The same with another communicator's progress thread, which it must not outlive.
+  MpiCommunicator(MPI_Comm parent, std::int64_t max_count, MpiProgress& progress);
   ~MpiCommunicator() override;
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -32,11 +37,15 @@ class MpiCommunicator : public Communicator {
   [[noreturn]] void abort(int exit_code) override;
 
  private:
+  void duplicate_of(MPI_Comm parent);
   MPI_Op sum_of(at::ScalarType type) const;
+  MpiProgress::Need progress_for(const at::Tensor& tensor) const;
 
   MPI_Op add_bfloat16_ = MPI_OP_NULL;
   MPI_Comm communicator_ = MPI_COMM_NULL;
   std::int64_t max_count_;
+  std::unique_ptr<MpiProgress> own_progress_;  // null in duplicates
+  MpiProgress& progress_;
   int rank_ = 0;
   int size_ = 1;
   int local_rank_ = 0;

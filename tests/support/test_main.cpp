@@ -6,7 +6,7 @@
 
 int main(int argc, char** argv) {
   int granted = 0;
-  MPI_Init_thread(&argc, &argv, MPI_THREAD_SERIALIZED, &granted);
+  MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &granted);
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   at::set_num_threads(1);
