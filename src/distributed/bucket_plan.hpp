@@ -16,7 +16,7 @@ struct NamedParameter {
 };
 
 struct SynchronizerOptions {
-  std::int64_t bucket_bytes = std::int64_t{25} << 20;
+  std::int64_t bucket_bytes = std::int64_t{4} << 20;
   // The first to leave is small, so that communication begins early.
   std::int64_t first_bucket_bytes = std::int64_t{1} << 20;
 };

@@ -29,6 +29,11 @@ std::optional<int> number_in_environment(const char* name) {
   return number;
 }
 
+const char* variable_with_number_of_ranks() {
+  // mpirun's word counts before Slurm's: inside an allocation, mpirun -np 1 means one.
+  return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr ? "OMPI_COMM_WORLD_SIZE" : "SLURM_NTASKS";
+}
+
 void check_thread_level() {
   int granted = 0;
   check_mpi(MPI_Query_thread(&granted), "MPI_Query_thread");
@@ -42,10 +47,18 @@ void check_thread_level() {
 
 }  // namespace
 
+void prefer_ring_sums() {
+  constexpr int kMostRanks = 64;
+  const std::optional<int> num_ranks = number_in_environment(variable_with_number_of_ranks());
+  if (!num_ranks || *num_ranks > kMostRanks) return;
+  setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1", /*overwrite=*/0);
+}
+
 MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   int is_running = 0;
   check_mpi(MPI_Initialized(&is_running), "MPI_Initialized");
   if (is_running == 0) {
+    prefer_ring_sums();
     int granted = 0;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
     owns_mpi_ = true;
@@ -83,8 +96,7 @@ void MpiSession::abort(int exit_code) const {
 
 void check_launched_world(int world_size) {
   if (world_size > 1) return;
-  // mpirun's word counts before Slurm's: inside an allocation, mpirun -np 1 means one.
-  const char* variable = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr ? "OMPI_COMM_WORLD_SIZE" : "SLURM_NTASKS";
+  const char* variable = variable_with_number_of_ranks();
   const std::optional<int> num_announced = number_in_environment(variable);
   if (!num_announced || *num_announced <= 1) return;
   throw base::Error(

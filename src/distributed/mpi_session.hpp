@@ -29,6 +29,12 @@ class MpiSession {
   int exceptions_at_start_ = 0;
 };
 
+// To be called before MPI starts. Open MPI's non-blocking sum in place goes up and down a tree: every rank's bytes pass
+// one link twice, one after the other. A ring uses all links at once (docs/methods/gradient_synchronisation.md), at the
+// price of more rounds, which only matters to small messages between very many ranks; beyond 64 the choice stays Open
+// MPI's. A user's own choice (mpirun --mca) stays, too; other MPIs do not read the variable.
+void prefer_ring_sums();
+
 // Error(communication) if OMPI_COMM_WORLD_SIZE or SLURM_NTASKS announce more than one rank while MPI found one: the
 // N processes would each train alone, into the same folder. SLURM_NTASKS counts only inside a task of srun
 // (SLURM_PROCID beyond the batch step), because a batch script may start one process by itself.

@@ -70,7 +70,9 @@ class LaunchedWorld : public testing::Test {
   ~LaunchedWorld() override {
     set("OMPI_COMM_WORLD_SIZE", old_mpirun_);
     set("SLURM_NTASKS", old_slurm_);
+    set(kAlgorithm, old_algorithm_);
   }
+  static constexpr const char* kAlgorithm = "OMPI_MCA_coll_libnbc_iallreduce_algorithm";
 
   static std::optional<std::string> get(const char* name) {
     const char* value = std::getenv(name);
@@ -91,6 +93,7 @@ class LaunchedWorld : public testing::Test {
  private:
   std::optional<std::string> old_mpirun_ = get("OMPI_COMM_WORLD_SIZE");
   std::optional<std::string> old_slurm_ = get("SLURM_NTASKS");
+  std::optional<std::string> old_algorithm_ = get(kAlgorithm);
 };
 
 TEST_F(LaunchedWorld, OneOfManySingletonsIsRefused) {
@@ -115,6 +118,20 @@ TEST_F(LaunchedWorld, OneRankOnPurposeAndManyRanksPass) {
   EXPECT_NO_THROW(check_launched_world(1));
   launch("4", "4");
   EXPECT_NO_THROW(check_launched_world(4));
+}
+
+TEST_F(LaunchedWorld, SumsGoRoundARingAmongFewRanksUnlessToldOtherwise) {
+  const auto algorithm_of = [](const std::optional<std::string>& num_ranks, const std::optional<std::string>& before) {
+    launch(num_ranks, std::nullopt);
+    set(kAlgorithm, before);
+    prefer_ring_sums();
+    return get(kAlgorithm);
+  };
+  EXPECT_EQ(algorithm_of("4", std::nullopt), "1");
+  EXPECT_EQ(algorithm_of("64", std::nullopt), "1");
+  EXPECT_EQ(algorithm_of("65", std::nullopt), std::nullopt);
+  EXPECT_EQ(algorithm_of(std::nullopt, std::nullopt), std::nullopt);
+  EXPECT_EQ(algorithm_of("4", "2"), "2");
 }
 
 }  // namespace

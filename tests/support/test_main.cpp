@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
+#include "distributed/mpi_session.hpp"
+
 int main(int argc, char** argv) {
+  leda::distributed::prefer_ring_sums();
   int granted = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &granted);
   int rank = 0;
