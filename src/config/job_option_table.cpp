@@ -158,12 +158,28 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
             &training.max_gradient_norm);
   table.add("training.validate_every_num_steps", "cadence of validation", &training.validate_every_num_steps);
   table.add("training.precision", "float32 or float64", &training.precision);
+  table.add("training.on_non_finite",
+            "of a gradient with a NaN or infinity: stop, skip (the update, with a warning), roll_back (to the last "
+            "checkpoint, once for each step)",
+            &training.on_non_finite);
   table.add("training.divergence_factor", "stop when validation is this much worse than its best; 0 = never",
             &training.divergence_factor);
   table.add("checkpoint.every_num_steps", "cadence of checkpoints", &job.checkpoint_cadence.every_num_steps);
   table.add("checkpoint.keep_last", "newest checkpoints kept, beside the best", &job.checkpoint.keep_last);
   table.add("distributed.bucket_bytes", "gradients that travel together", &job.distributed.bucket_bytes);
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes);
+  table.add("distributed.wire_type", "gradients travel as they are (full) or rounded (bfloat16)",
+            &job.distributed.wire_type);
+  table.add("distributed.overlap", "buckets leave during backward; false = after it, to measure what that gains",
+            &job.distributed.overlap);
+  table.add(
+      "distributed.non_finite_check",
+      "before_sum (names the rank at once), on_device (no wait; named at the next logging step), auto = before_sum "
+      "in host memory",
+      &job.distributed.non_finite_check);
+  table.add("distributed.reproducible",
+            "the same bits on any number of ranks: each sample by itself, summed in a fixed tree",
+            &job.distributed.reproducible);
   table.add("distributed.threads_per_rank", "0 = cores / ranks on this host", &job.threads_per_rank);
   table.add("logging.every_num_steps", "cadence of logged figures", &job.logging.every_num_steps);
   table.add("logging.progress_seconds", "time between progress lines where no terminal is",
@@ -197,6 +213,9 @@ void check_names(const training::JobOptions& job) {
   require_one_of("data.source", job.data.source, {"shards", "phantoms"});
   require_one_of("training.precision", job.training.precision, {"float32", "float64"});
   require_one_of("training.learning_rate_scaling", job.training.learning_rate_scaling, {"none", "linear"});
+  require_one_of("training.on_non_finite", job.training.on_non_finite, {"stop", "skip", "roll_back"});
+  require_one_of("distributed.wire_type", job.distributed.wire_type, {"full", "bfloat16"});
+  require_one_of("distributed.non_finite_check", job.distributed.non_finite_check, {"auto", "before_sum", "on_device"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
   require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
@@ -257,6 +276,13 @@ void check_rates(const training::JobOptions& job) {
   require_at_least("words.air_weight", job.words.air_weight, 0.0);
 }
 
+void check_combinations(const training::JobOptions& job) {
+  if (job.distributed.reproducible && job.distributed.wire_type != "full") {
+    refuse("distributed.wire_type", job.distributed.wire_type + ", with distributed.reproducible = true",
+           "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");
+  }
+}
+
 void check_phantoms(const training::DataOptions& data) {
   if (data.source != "phantoms") return;
   if (data.phantom_size < 64 || data.phantom_size > 512 || data.phantom_size % 16 != 0) {
@@ -277,6 +303,7 @@ void check_job_options(const training::JobOptions& job) {
   check_lengths(job);
   check_sizes(job);
   check_rates(job);
+  check_combinations(job);
   check_phantoms(job.data);
 }
 

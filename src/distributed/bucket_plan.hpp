@@ -19,6 +19,10 @@ struct SynchronizerOptions {
   std::int64_t bucket_bytes = std::int64_t{4} << 20;
   // The first to leave is small, so that communication begins early.
   std::int64_t first_bucket_bytes = std::int64_t{1} << 20;
+  std::string wire_type = "full";         // full, bfloat16
+  bool overlap = true;                    // false: buckets leave after backward only; to measure what overlap gains
+  std::string non_finite_check = "auto";  // before_sum, on_device; auto: before_sum in host memory
+  bool reproducible = false;              // sums in a fixed tree over samples; one sample a micro-batch
 };
 
 struct BucketPlan {

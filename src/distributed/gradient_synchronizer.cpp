@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <stdexcept>
 #include <utility>
 
@@ -51,13 +52,34 @@ class GradientSynchronizer::Hook : public torch::autograd::PostAccumulateGradHoo
   int parameter_index_;
 };
 
+std::string NonFiniteGradient::text() const {
+  return fmt::format("rank {}, parameter {}, step {}", rank, parameter, step);
+}
+
 GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan,
-                                           Communicator& communicator, logging::Trace* trace)
-    : parameters_(std::move(parameters)), plan_(std::move(plan)), channel_(communicator.duplicate()), trace_(trace) {
+                                           Communicator& communicator, const SynchronizerOptions& options,
+                                           logging::Trace* trace)
+    : parameters_(std::move(parameters)),
+      plan_(std::move(plan)),
+      channel_(communicator.duplicate()),
+      trace_(trace),
+      overlaps_(options.overlap),
+      sums_samples_(options.reproducible),
+      exchange_(make_bucket_exchange(options, *channel_, trace, [this](int bucket) { note_sum(bucket); })),
+      exceptions_at_start_(std::uncaught_exceptions()) {
   check_ranks_agree();
   check_plan();
   lay_out_buckets();
   attach_gradients();
+  const bool is_in_host_memory = flat_gradients_.empty() || flat_gradients_.front().is_cpu();
+  if (options.non_finite_check == "on_device" || (options.non_finite_check == "auto" && !is_in_host_memory)) {
+    std::vector<std::vector<at::Tensor>> gradients(plan_.parameter_indices.size());
+    for (std::size_t bucket = 0; bucket < gradients.size(); ++bucket) {
+      for (const int index : plan_.parameter_indices[bucket])
+        gradients[bucket].push_back(places_[as_size(index)].gradient);
+    }
+    record_ = std::make_unique<FinitenessRecord>(std::move(gradients));
+  }
   for (int i = 0; i < static_cast<int>(parameters_.size()); ++i) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[as_size(i)].tensor, std::make_unique<Hook>(*this, i));
   }
@@ -66,6 +88,13 @@ GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameter
 GradientSynchronizer::~GradientSynchronizer() {
   for (const NamedParameter& parameter : parameters_) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameter.tensor, nullptr);
+  }
+  // The channel must not go while the last step's agreement is under way on it; while unwinding nobody may answer.
+  if (!agreement_ || std::uncaught_exceptions() > exceptions_at_start_) return;
+  try {
+    agreement_->wait();
+  } catch (const base::Error&) {
+    // The communicator has failed, which its next user hears of.
   }
 }
 
@@ -137,16 +166,19 @@ void GradientSynchronizer::attach_gradients() {
   }
 }
 
-void GradientSynchronizer::begin_step(std::int64_t step, int num_micro_batches) {
+void GradientSynchronizer::begin_step(std::int64_t step, int num_micro_batches, std::int64_t num_samples) {
   step_ = step;
   micro_batches_left_ = num_micro_batches;
   has_micro_batches_ = num_micro_batches > 0;
   is_open_ = true;
   is_sending_ = false;
+  is_first_micro_batch_ = true;
   has_gradient_.assign(parameters_.size(), false);
   num_sent_ = 0;
-  departures_.clear();
+  departure_seconds_.assign(flat_gradients_.size(), 0.0);
   non_finite_parameter_.reset();
+  non_finite_.reset();
+  exchange_->begin_step(num_samples);
   for (at::Tensor& flat : flat_gradients_) flat.zero_();
   attach_gradients();
 }
@@ -155,6 +187,9 @@ void GradientSynchronizer::begin_micro_batch(bool is_last) {
   --micro_batches_left_;
   if (!is_open_ || is_last != (micro_batches_left_ == 0)) {
     throw std::logic_error("begin_step announced another number of micro-batches");
+  }
+  if (!std::exchange(is_first_micro_batch_, false) && sums_samples_) {
+    for (int bucket = 0; bucket < static_cast<int>(flat_gradients_.size()); ++bucket) end_micro_batch(bucket);
   }
   is_sending_ = is_last;
   if (!is_last) return;
@@ -175,7 +210,7 @@ void GradientSynchronizer::note_gradient(int parameter_index) {
   if (--num_missing_[as_size(place.bucket)] < 0) {
     throw std::logic_error("a second backward in one micro-batch reached " + parameter.name);
   }
-  send_full_buckets();
+  if (overlaps_) send_full_buckets();
 }
 
 // In planned order only, whatever the order of arrival: ranks would otherwise pair unlike buckets.
@@ -186,16 +221,24 @@ void GradientSynchronizer::send_full_buckets() {
 }
 
 void GradientSynchronizer::send_bucket(int bucket) {
-  if (!non_finite_parameter_) non_finite_parameter_ = first_non_finite(bucket);
-  const double now = base::steady_seconds();
-  departures_.push_back({channel_->start_all_reduce(flat_gradients_[as_size(bucket)]), now});
+  if (has_micro_batches_) end_micro_batch(bucket);
+  departure_seconds_[as_size(bucket)] = base::steady_seconds();
+  exchange_->start(bucket, flat_gradients_[as_size(bucket)]);
   ++num_sent_;
+}
+
+void GradientSynchronizer::end_micro_batch(int bucket) {
+  if (record_) {
+    record_->note(bucket, step_);
+  } else if (!non_finite_parameter_) {
+    non_finite_parameter_ = first_non_finite(bucket);
+  }
+  exchange_->end_micro_batch(bucket, flat_gradients_[as_size(bucket)]);
 }
 
 std::optional<int> GradientSynchronizer::first_non_finite(int bucket) const {
   const c10::NoGradGuard no_gradients;
   const at::Tensor& flat = flat_gradients_[as_size(bucket)];
-  if (!flat.is_cpu()) return std::nullopt;
   // A sum is finite only if every term is; where it is not, large finite terms may be the reason.
   if (std::isfinite(flat.sum().item<double>())) return std::nullopt;
   for (const int index : plan_.parameter_indices[as_size(bucket)]) {
@@ -210,55 +253,79 @@ void GradientSynchronizer::finish() {
   // Buckets with a gradient missing leave now, so that all ranks make the same calls and the fault can be agreed on.
   while (num_sent_ < static_cast<int>(flat_gradients_.size())) send_bucket(num_sent_);
   is_open_ = false;
-  agree_on_faults();
+  const logging::Span wait(trace_, "exposed wait", step_, logging::Span::Kind::exposed_wait);
+  if (checks_before_sum()) {
+    start_agreement();
+    exchange_->finish();
+    conclude_agreement();
+    return;
+  }
+  // The check on the device makes no host wait for this step: the ranks' answers are read in the next one.
+  exchange_->finish();
+  conclude_agreement();
+  start_agreement();
 }
 
-void GradientSynchronizer::agree_on_faults() {
+void GradientSynchronizer::start_agreement() {
   const int num_ranks = channel_->size();
-  // Row 0: 1 + the index of a parameter without a gradient, row 1: of one with a non-finite gradient; one column a
-  // rank.
-  const at::Tensor faults = at::zeros({2, num_ranks}, at::kLong);
-  auto* fault = faults.mutable_data_ptr<std::int64_t>();
+  faults_ = at::zeros({2, num_ranks}, at::kLong);
+  step_of_faults_ = step_;
+  auto* fault = faults_.mutable_data_ptr<std::int64_t>();
   const auto missing = std::find(has_gradient_.begin(), has_gradient_.end(), false);
   if (has_micro_batches_ && missing != has_gradient_.end()) {
     fault[channel_->rank()] = 1 + (missing - has_gradient_.begin());
   }
   if (non_finite_parameter_) fault[num_ranks + channel_->rank()] = 1 + *non_finite_parameter_;
-  departures_.push_back({channel_->start_all_reduce(faults), base::steady_seconds()});
-  wait_for_sums();
+  agreement_ = channel_->start_all_reduce(faults_);
+}
 
-  for (int i = 0; i < 2 * num_ranks; ++i) {
-    if (fault[i] == 0) continue;
-    const std::string& name = parameters_[static_cast<std::size_t>(fault[i] - 1)].name;
-    const std::string where = fmt::format("rank {}, parameter {}, step {}", i % num_ranks, name, step_);
-    if (i < num_ranks) {
-      throw base::ErrorOnAllRanks(base::ExitCode::internal,
-                                  {.what = "backward left a parameter without a gradient",
-                                   .value = where,
-                                   .why = "a parameter that the loss does not reach is never trained",
-                                   .remedy = "freeze the parameter, or let the loss depend on it on every rank"});
-    }
-    throw base::ErrorOnAllRanks(base::ExitCode::non_finite,
-                                {.what = "a gradient is not finite",
-                                 .value = where,
-                                 .why = "one update with it would destroy the network on all ranks",
-                                 .remedy = "lower the learning rate or training.max_gradient_norm and start the run "
-                                           "again, it resumes from its last checkpoint; check that rank's data"});
+void GradientSynchronizer::conclude_agreement() {
+  if (!agreement_) return;
+  std::exchange(agreement_, nullptr)->wait();
+  const int num_ranks = channel_->size();
+  const auto* fault = faults_.const_data_ptr<std::int64_t>();
+  const auto describe = [&](int rank, std::int64_t entry) {
+    return NonFiniteGradient{rank, parameters_[static_cast<std::size_t>(entry - 1)].name, step_of_faults_};
+  };
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    if (fault[rank] == 0) continue;
+    throw base::ErrorOnAllRanks(base::ExitCode::internal,
+                                {.what = "backward left a parameter without a gradient",
+                                 .value = describe(rank, fault[rank]).text(),
+                                 .why = "a parameter that the loss does not reach is never trained",
+                                 .remedy = "freeze the parameter, or let the loss depend on it on every rank"});
+  }
+  for (int rank = 0; rank < num_ranks && !non_finite_; ++rank) {
+    if (fault[num_ranks + rank] != 0) non_finite_ = describe(rank, fault[num_ranks + rank]);
   }
 }
 
-// A bucket is seen to be complete when the host asks, which it does in finish() only.
-void GradientSynchronizer::wait_for_sums() {
-  const logging::Span wait(trace_, "exposed wait", step_, logging::Span::Kind::exposed_wait);
-  for (std::size_t i = 0; i < departures_.size(); ++i) {
-    departures_[i].sum->wait();
-    if (trace_ == nullptr || i >= flat_gradients_.size()) continue;
-    trace_->add_bucket(departures_[i].seconds, base::steady_seconds(),
-                       {{"step", step_},
-                        {"index", static_cast<std::int64_t>(i)},
-                        {"bytes", static_cast<std::int64_t>(flat_gradients_[i].nbytes())}});
+std::optional<NonFiniteGradient> GradientSynchronizer::take_non_finite() {
+  if (!record_) throw std::logic_error("non-finite gradients are looked for before the sum");
+  conclude_agreement();
+  const at::Tensor all = all_gather(*channel_, record_->take());
+  const auto* step = all.const_data_ptr<std::int64_t>();
+  const std::int64_t num_parameters = all.size(1);
+  std::optional<NonFiniteGradient> first;
+  for (int rank = 0; rank < channel_->size(); ++rank) {
+    std::int64_t place = rank * num_parameters;
+    for (const std::vector<int>& bucket : plan_.parameter_indices) {
+      for (const int index : bucket) {
+        const std::int64_t bad_step = step[place++];
+        if (bad_step < 0 || (first && first->step <= bad_step)) continue;
+        first = NonFiniteGradient{rank, parameters_[as_size(index)].name, bad_step};
+      }
+    }
   }
-  departures_.clear();
+  return first;
+}
+
+void GradientSynchronizer::note_sum(int bucket) {
+  if (trace_ == nullptr) return;
+  trace_->add_bucket(departure_seconds_[as_size(bucket)], base::steady_seconds(),
+                     {{"step", step_},
+                      {"index", bucket},
+                      {"bytes", static_cast<std::int64_t>(flat_gradients_[as_size(bucket)].nbytes())}});
 }
 
 at::Tensor GradientSynchronizer::squared_norm() const {

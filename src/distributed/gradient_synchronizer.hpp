@@ -18,11 +18,22 @@
 #include <string>
 #include <vector>
 
+#include "distributed/bucket_exchange.hpp"
 #include "distributed/bucket_plan.hpp"
 #include "distributed/communicator.hpp"
+#include "distributed/finiteness_record.hpp"
 #include "logging/trace.hpp"
 
 namespace leda::distributed {
+
+// A gradient with a NaN or an infinity before the sum over ranks.
+struct NonFiniteGradient {
+  int rank = 0;
+  std::string parameter;
+  std::int64_t step = 0;
+
+  std::string text() const;  // rank 1, parameter first.bias, step 41
+};
 
 class GradientSynchronizer {
  public:
@@ -30,20 +41,28 @@ class GradientSynchronizer {
   // of these parameters (one from a checkpoint of another network, say).
   // `trace`, where there is one, gets each bucket's way and the waiting for them, and outlives this.
   GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan, Communicator& communicator,
-                       logging::Trace* trace = nullptr);
+                       const SynchronizerOptions& options = {}, logging::Trace* trace = nullptr);
   ~GradientSynchronizer();
   GradientSynchronizer(const GradientSynchronizer&) = delete;
   GradientSynchronizer& operator=(const GradientSynchronizer&) = delete;
 
   // Zeroes all gradients. `step` is for messages. A rank without samples may pass 0 micro-batches, if no other
-  // collective hides in its graph.
-  void begin_step(std::int64_t step, int num_micro_batches);
+  // collective hides in its graph. A reproducible sum needs `num_samples`, those of all ranks in this step, and one
+  // micro-batch for each sample of this rank's share (share_of_rank), in order.
+  void begin_step(std::int64_t step, int num_micro_batches, std::int64_t num_samples = 0);
   // Before each backward. Buckets leave during the last one only.
   void begin_micro_batch(bool is_last);
-  // Waits until every gradient holds its sum over ranks. On every rank alike: Error(internal) names a parameter that
-  // got no gradient, Error(non_finite) the rank, parameter and step of a NaN or infinity (looked for before the sum,
-  // in host memory only: on a device it would be a wait).
+  // Waits until every gradient holds its sum over ranks; with the check on the device that is a wait of the device, not
+  // of the host. Error(internal) on every rank alike names a parameter that got no gradient: at once, or, with the
+  // check on the device, in the next finish() or take_non_finite().
   void finish();
+
+  // Where a NaN or an infinity is looked for before the sum: what finish() found, the same on every rank.
+  bool checks_before_sum() const { return record_ == nullptr; }
+  const std::optional<NonFiniteGradient>& non_finite() const { return non_finite_; }
+  // Where it is looked for on the device: the earliest of those noted since the last call, the same on every rank.
+  // Collective; waits for the device.
+  std::optional<NonFiniteGradient> take_non_finite();
 
   // The buckets themselves, flat, in the plan's order. Valid between finish() and the next begin_step().
   const std::vector<at::Tensor>& flat_gradients() const { return flat_gradients_; }
@@ -69,14 +88,19 @@ class GradientSynchronizer {
   void note_gradient(int parameter_index);
   void send_full_buckets();
   void send_bucket(int bucket);
+  void end_micro_batch(int bucket);
   std::optional<int> first_non_finite(int bucket) const;
-  void agree_on_faults();
-  void wait_for_sums();
+  void start_agreement();
+  void conclude_agreement();
+  void note_sum(int bucket);
 
   std::vector<NamedParameter> parameters_;
   BucketPlan plan_;
   std::unique_ptr<Communicator> channel_;
   logging::Trace* trace_;
+  bool overlaps_;
+  bool sums_samples_;
+  std::unique_ptr<BucketExchange> exchange_;
   std::vector<at::Tensor> flat_gradients_;
   std::vector<Place> places_;
 
@@ -85,15 +109,21 @@ class GradientSynchronizer {
   bool has_micro_batches_ = false;
   bool is_open_ = false;     // between begin_step and finish
   bool is_sending_ = false;  // in the last micro-batch
+  bool is_first_micro_batch_ = true;
   std::vector<bool> has_gradient_;
   std::vector<int> num_missing_;  // per bucket, in the last micro-batch
   int num_sent_ = 0;
-  struct Departure {  // of a bucket, or of the table of faults behind the last of them
-    std::unique_ptr<PendingCollective> sum;
-    double seconds = 0.0;
-  };
-  std::vector<Departure> departures_;
+  std::vector<double> departure_seconds_;  // per bucket
   std::optional<int> non_finite_parameter_;
+  std::optional<NonFiniteGradient> non_finite_;
+  std::unique_ptr<FinitenessRecord> record_;  // where the check is on the device
+
+  // What the ranks tell each other about a step: int64 [2, size] in host memory, 1 + the index of a parameter without a
+  // gradient, and of one with a non-finite gradient; one column a rank.
+  at::Tensor faults_;
+  std::int64_t step_of_faults_ = 0;
+  std::unique_ptr<PendingCollective> agreement_;
+  int exceptions_at_start_;
 };
 
 }  // namespace leda::distributed

@@ -1,5 +1,6 @@
 #include "training/adam.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_fused_adam.h>
@@ -21,15 +22,26 @@ Adam::Adam(std::vector<models::NamedTensor> parameters, AdamOptions options)
 
 void Adam::step(double learning_rate) {
   const at::NoGradGuard no_grad;
+  at::_foreach_add_(num_updates_, 1);
+  update(learning_rate, std::nullopt);
+}
+
+void Adam::step(double learning_rate, const at::Tensor& is_skipped) {
+  const at::NoGradGuard no_grad;
+  at::_foreach_add_(num_updates_, 1 - is_skipped);
+  update(learning_rate, is_skipped);
+}
+
+void Adam::update(double learning_rate, const std::optional<at::Tensor>& is_skipped) {
   std::vector<at::Tensor> values;
   std::vector<at::Tensor> gradients;
   for (const models::NamedTensor& parameter : parameters_) {
     values.push_back(parameter.tensor);
     gradients.push_back(parameter.tensor.grad());
   }
-  at::_foreach_add_(num_updates_, 1);
   at::_fused_adam_(values, gradients, first_moments_, second_moments_, {}, num_updates_, learning_rate, options_.beta1,
-                   options_.beta2, /*weight_decay=*/0.0, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+                   options_.beta2, /*weight_decay=*/0.0, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false,
+                   /*grad_scale=*/{}, is_skipped);
 }
 
 void Adam::append_state(const std::string& prefix, storage::TensorArchive& archive) const {

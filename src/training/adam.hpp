@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,9 @@ class Adam {
 
   // One update with the gradients that the parameters hold now.
   void step(double learning_rate);
+  // The same, unless `is_skipped` (float32, no dimensions, on the parameters' device) is 1: then nothing changes, and
+  // nobody waits to know it.
+  void step(double learning_rate, const at::Tensor& is_skipped);
 
   // `first_moment.NAME`, `second_moment.NAME`, `num_updates.NAME`, each behind `prefix`.
   void append_state(const std::string& prefix, storage::TensorArchive& archive) const;
@@ -32,6 +36,8 @@ class Adam {
   void load_state(const std::string& prefix, const storage::TensorArchive& archive);
 
  private:
+  void update(double learning_rate, const std::optional<at::Tensor>& is_skipped);
+
   std::vector<models::NamedTensor> parameters_;
   AdamOptions options_;
   std::vector<at::Tensor> first_moments_;

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -59,48 +58,54 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
 
 std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::BucketPlan plan) {
   const DenoiserTrainingOptions& training = context_.options.denoiser_training;
-  return std::make_unique<ParameterUpdater>(
-      denoiser_->tensors().parameters, AdamOptions{training.beta1, training.beta2},
-      context_.options.training.max_gradient_norm, std::move(plan), context_.communicator, context_.trace);
+  return std::make_unique<ParameterUpdater>(denoiser_->tensors().parameters,
+                                            update_options_of(context_.options, {training.beta1, training.beta2}),
+                                            std::move(plan), context_.communicator, context_.trace);
+}
+
+at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch,
+                               StepReport& report) {
+  const at::Tensor low_dose = batch.low_dose.to(context_.settings.device);
+  const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
+  const at::Tensor denoised = denoiser_->denoise(low_dose);
+  const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
+  at::Tensor total = mse;
+  if (autoencoder_) {
+    const losses::LedaTerms terms = losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose);
+    const at::Tensor token = terms.token.sum() / global_count;
+    const at::Tensor feature = terms.feature.sum() / global_count;
+    total = total + leda_weight_ * (token + feature);
+    report.add("leda_token", micro_batch, token);
+    report.add("leda_feature", micro_batch, feature);
+    token_agreement_ += terms.token_agreement;
+  }
+  report.add("loss", micro_batch, total);
+  report.add("mse", micro_batch, mse);
+  return total;
 }
 
 LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
-  const std::size_t num_micro_batches = batch.micro_batches.size();
-  const double global_count = static_cast<double>(batch.global_count);
-  at::Tensor pixel;
-  at::Tensor token;
-  at::Tensor feature;
-  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches));
+  const std::size_t num_micro_batches = num_micro_batches_of(batch, context_.options.distributed.reproducible);
+  std::vector<std::string> names{"loss", "mse"};
+  if (autoencoder_) names.insert(names.end(), {"leda_token", "leda_feature"});
+  names.insert(names.end(), {"gradient_norm", kSkippedUpdates});
+  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+                    context_.settings.device);
+  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
-    const at::Tensor low_dose = batch.micro_batches[i].low_dose.to(context_.settings.device);
-    const at::Tensor normal_dose = batch.micro_batches[i].normal_dose.to(context_.settings.device);
-    const at::Tensor denoised = denoiser_->denoise(low_dose);
-    const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
-    at::Tensor total = mse;
-    at::Tensor token_part = at::zeros_like(mse.detach());
-    at::Tensor feature_part = at::zeros_like(mse.detach());
-    if (autoencoder_) {
-      const losses::LedaTerms terms = losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose);
-      const at::Tensor tokens = terms.token.sum() / global_count;
-      const at::Tensor features = terms.feature.sum() / global_count;
-      total = total + leda_weight_ * (tokens + features);
-      token_part = tokens.detach();
-      feature_part = features.detach();
-      token_agreement_ += terms.token_agreement;
-    }
+    const at::Tensor total = loss(batch.micro_batches[i], static_cast<double>(batch.global_count), i, report);
     updater_->accumulate(total, i + 1 == num_micro_batches);
-    pixel = pixel.defined() ? pixel + mse.detach() : mse.detach();
-    token = token.defined() ? token + token_part : token_part;
-    feature = feature.defined() ? feature + feature_part : feature_part;
   }
-  const at::Tensor norm = updater_->update(schedule_.rate(batch.step));
-  LossReport report{{"loss", pixel + leda_weight_ * (token + feature)}, {"mse", pixel}};
-  if (autoencoder_) {
-    report.emplace_back("leda_token", token);
-    report.emplace_back("leda_feature", feature);
-  }
-  report.emplace_back("gradient_norm", norm / static_cast<double>(context_.communicator.size()));
-  return report;
+  const Update update = updater_->update(schedule_.rate(batch.step));
+  report.set_shared("gradient_norm", update.gradient_norm);
+  report.set_shared(kSkippedUpdates, update.is_skipped);
+  return report.entries();
+}
+
+std::vector<SkippedUpdates> DenoiserStage::settle_updates() {
+  std::vector<SkippedUpdates> skipped;
+  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+  return skipped;
 }
 
 std::vector<logging::Scalar> DenoiserStage::interval_figures() {

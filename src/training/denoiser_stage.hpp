@@ -12,6 +12,7 @@
 #include "training/parameter_updater.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
+#include "training/step_report.hpp"
 
 namespace leda::training {
 
@@ -21,6 +22,7 @@ class DenoiserStage : public Stage {
   DenoiserStage(const StageContext& context, double leda_weight, std::optional<AutoencoderFile> autoencoder);
 
   LossReport train_step(const data::StepBatch& batch) override;
+  std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   // Throws Error(non_finite) on every rank when the network died: it takes away none of the noise.
   ValidationReport validate(std::int64_t step) override;
@@ -33,6 +35,8 @@ class DenoiserStage : public Stage {
   at::Tensor denoise(const at::Tensor& low_dose) const;
 
  private:
+  // The total of one micro-batch, divided by the images of all ranks.
+  at::Tensor loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch, StepReport& report);
   std::unique_ptr<ParameterUpdater> make_updater(distributed::BucketPlan plan);
 
   StageContext context_;

@@ -2,7 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <utility>
 
 #include "base/clock.hpp"
 
@@ -22,17 +27,26 @@ distributed::BucketPlan plan_for(const std::vector<models::NamedTensor>& paramet
   return distributed::plan_buckets(as_synchronised(parameters), options);
 }
 
-ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& parameters, AdamOptions options,
-                                   double max_gradient_norm, distributed::BucketPlan plan,
-                                   distributed::Communicator& communicator, logging::Trace* trace)
-    : max_gradient_norm_(max_gradient_norm),
-      trace_(trace),
-      synchronizer_(as_synchronised(parameters), std::move(plan), communicator, trace),
-      adam_(parameters, options) {}
+UpdateOptions update_options_of(const JobOptions& options, const AdamOptions& adam) {
+  return {adam, options.training.max_gradient_norm, options.training.on_non_finite, options.distributed};
+}
 
-void ParameterUpdater::begin_step(std::int64_t step, int num_micro_batches) {
+ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& parameters, const UpdateOptions& options,
+                                   distributed::BucketPlan plan, distributed::Communicator& communicator,
+                                   logging::Trace* trace)
+    : max_gradient_norm_(options.max_gradient_norm),
+      skips_(options.on_non_finite == "skip"),
+      trace_(trace),
+      synchronizer_(as_synchronised(parameters), std::move(plan), communicator, options.synchronizer, trace),
+      adam_(parameters, options.adam) {
+  if (!synchronizer_.checks_before_sum()) {
+    skipped_on_device_ = at::zeros({2}, parameters.front().tensor.options().dtype(at::kLong).requires_grad(false));
+  }
+}
+
+void ParameterUpdater::begin_step(std::int64_t step, int num_micro_batches, std::int64_t num_samples) {
   step_ = step;
-  synchronizer_.begin_step(step, num_micro_batches);
+  synchronizer_.begin_step(step, num_micro_batches, num_samples);
   forward_begin_ = base::steady_seconds();
 }
 
@@ -47,18 +61,67 @@ void ParameterUpdater::accumulate(const at::Tensor& loss, bool is_last_micro_bat
   forward_begin_ = base::steady_seconds();
 }
 
-at::Tensor ParameterUpdater::update(double learning_rate) {
+Update ParameterUpdater::update(double learning_rate) {
   synchronizer_.finish();
   const logging::Span optimiser(trace_, "optimiser", step_);
   const at::NoGradGuard no_grad;
-  at::Tensor norm = synchronizer_.squared_norm().sqrt();
-  if (max_gradient_norm_ > 0.0) {
-    // On the device: no wait for the norm's value. min(1, maximum / norm) as clip_grad_norm_ does.
-    const at::Tensor scale = (max_gradient_norm_ / (norm + 1e-6)).clamp_max(1.0);
-    for (const at::Tensor& flat : synchronizer_.flat_gradients()) flat.mul_(scale.to(flat.scalar_type()));
+  const at::Tensor norm = synchronizer_.squared_norm().sqrt();
+  return synchronizer_.checks_before_sum() ? update_unless_found(learning_rate, norm)
+                                           : update_on_device(learning_rate, norm);
+}
+
+void ParameterUpdater::clip(const at::Tensor& norm) {
+  if (max_gradient_norm_ <= 0.0) return;
+  // On the device: no wait for the norm's value. min(1, maximum / norm) as clip_grad_norm_ does.
+  const at::Tensor scale = (max_gradient_norm_ / (norm + 1e-6)).clamp_max(1.0);
+  for (const at::Tensor& flat : synchronizer_.flat_gradients()) flat.mul_(scale.to(flat.scalar_type()));
+}
+
+Update ParameterUpdater::update_unless_found(double learning_rate, const at::Tensor& norm) {
+  const std::optional<distributed::NonFiniteGradient>& found = synchronizer_.non_finite();
+  const at::Tensor is_skipped = at::zeros({}, norm.options().dtype(at::kFloat));
+  // Finite gradients may still have an infinite sum.
+  if (!found && std::isfinite(norm.item<double>())) {
+    clip(norm);
+    adam_.step(learning_rate);
+    return {norm, is_skipped};
   }
-  adam_.step(learning_rate);
-  return norm;
+  if (skipped_.count++ == 0) {
+    skipped_.first_step = step_;
+    skipped_.first = found;
+  }
+  throw_unless_skipping(skipped_);
+  return {norm, is_skipped.fill_(1.0)};
+}
+
+Update ParameterUpdater::update_on_device(double learning_rate, const at::Tensor& norm) {
+  // A NaN or an infinity of any rank is in the sum, and so in its norm.
+  const at::Tensor is_bad = at::isfinite(norm).logical_not();
+  const at::Tensor is_skipped = is_bad.to(at::kFloat);
+  const at::Tensor count = skipped_on_device_.select(0, 0);
+  skipped_on_device_.select(0, 1).masked_fill_(is_bad.logical_and(count == 0), step_);
+  count.add_(is_bad);
+  clip(norm);
+  adam_.step(learning_rate, is_skipped);
+  return {norm, is_skipped};
+}
+
+std::optional<SkippedUpdates> ParameterUpdater::settle() {
+  SkippedUpdates skipped = std::exchange(skipped_, {});
+  if (!synchronizer_.checks_before_sum()) {
+    skipped.first = synchronizer_.take_non_finite();
+    const at::Tensor counts = skipped_on_device_.cpu();
+    skipped_on_device_.zero_();
+    skipped.count = counts.const_data_ptr<std::int64_t>()[0];
+    skipped.first_step = counts.const_data_ptr<std::int64_t>()[1];
+  }
+  if (skipped.count == 0) return std::nullopt;
+  throw_unless_skipping(skipped);
+  return skipped;
+}
+
+void ParameterUpdater::throw_unless_skipping(const SkippedUpdates& skipped) const {
+  if (!skips_) throw NonFiniteGradientError(skipped);
 }
 
 }  // namespace leda::training

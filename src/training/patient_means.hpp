@@ -1,13 +1,12 @@
 // Validation figures by patient: the mean over each patient's slices, then over patients, so that a long scan does not
-// outweigh a short one. Slices are shared out over ranks; the result is the same for any number of ranks up to
-// rounding.
+// outweigh a short one. Slices are shared out over ranks; the result is the same for any number of ranks, to the last
+// bit, so that the choice of the best checkpoint is.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,7 @@ class PatientMeans {
  private:
   const data::ShardCatalogue& catalogue_;
   std::vector<std::string> names_;
-  std::map<std::string, std::int64_t> row_of_patient_;
-  at::Tensor sums_;  // float64 [patients, names + 1]; the last column counts slices
+  at::Tensor figures_;  // float64 [slices, names + 1]; the last column is 1 where a slice was added
 };
 
 // Calls `visit` for this rank's slices of the data set, every size-th one.

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -46,12 +47,22 @@ void set_trained(models::TensorTable& table, bool trained) {
   for (models::NamedTensor& parameter : table.parameters) parameter.tensor.set_requires_grad(trained);
 }
 
-void add_to(LossReport& sum, const LossReport& part) {
-  if (sum.empty()) {
-    sum = part;
-    return;
-  }
-  for (std::size_t i = 0; i < part.size(); ++i) sum[i].second = sum[i].second + part[i].second;
+// One image's loss must not depend on the images beside it, or its gradient depends on how they are shared out.
+void require_separable(const JobOptions& options) {
+  if (!options.distributed.reproducible || options.adversarial.weight == 0.0) return;
+  if (options.discriminator.norm != "batch") return;
+  throw base::ErrorOnAllRanks(base::ExitCode::options,
+                              {.what = "distributed.reproducible cannot be had with discriminator.norm = batch",
+                               .value = "true, with a discriminator (discriminator.weight is not 0)",
+                               .why = "batch normalisation couples the samples of a step, and a reproducible step runs "
+                                      "each sample by itself",
+                               .remedy = "set discriminator.norm = group, or discriminator.weight = 0"});
+}
+
+std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entries) {
+  std::vector<at::Tensor> copies;
+  for (const models::NamedTensor& entry : entries) copies.push_back(entry.tensor.clone());
+  return copies;
 }
 
 }  // namespace
@@ -75,18 +86,24 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
       usage_(static_cast<std::int64_t>(context.options.autoencoder.strides.size()), vocabulary.size(),
              context.settings.device) {
   const JobOptions& options = context_.options;
+  require_separable(options);
   const AutoencoderTrainingOptions& training = options.autoencoder_training;
   const std::int64_t batch = global_batch_of(training.global_batch, options.training);
   schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
   discriminator_schedule_ = schedule_of(options.adversarial.learning_rate, training.num_steps, batch, options.training);
-  const AdamOptions adam{training.beta1, training.beta2};
-  const auto make_updater = [&](models::TensorTable& table) {
-    return std::make_unique<ParameterUpdater>(table.parameters, adam, options.training.max_gradient_norm,
-                                              plan_for(table.parameters, options.distributed), context_.communicator,
-                                              context_.trace);
-  };
-  updater_ = make_updater(autoencoder_.tensors());
-  if (has_discriminator()) discriminator_updater_ = make_updater(discriminator_->tensors());
+  const auto plan = [&](const models::TensorTable& table) { return plan_for(table.parameters, options.distributed); };
+  updater_ = make_updater(autoencoder_.tensors(), plan(autoencoder_.tensors()));
+  if (has_discriminator()) {
+    discriminator_updater_ = make_updater(discriminator_->tensors(), plan(discriminator_->tensors()));
+  }
+}
+
+std::unique_ptr<ParameterUpdater> PretrainStage::make_updater(const models::TensorTable& table,
+                                                              distributed::BucketPlan plan) const {
+  const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
+  return std::make_unique<ParameterUpdater>(table.parameters,
+                                            update_options_of(context_.options, {training.beta1, training.beta2}),
+                                            std::move(plan), context_.communicator, context_.trace);
 }
 
 bool PretrainStage::adversarial_at(std::int64_t step) const {
@@ -103,10 +120,25 @@ std::vector<language::LevelCandidates> PretrainStage::candidates_of(const at::Te
   return candidate_words_.of_tissue_maps(tissue.to(context_.settings.device), grids);
 }
 
-PretrainStage::AutoencoderLoss PretrainStage::autoencoder_loss(const ct::ImageBatch& batch, std::int64_t global_count,
-                                                               bool adversarial, Reconstruction& reconstruction) {
+at::Tensor PretrainStage::adaptive_weight(const at::Tensor& nll, const at::Tensor& generator,
+                                          std::int64_t global_count) const {
+  const double weight = context_.options.adversarial.weight;
+  if (!context_.options.distributed.reproducible) {
+    return losses::adaptive_weight(nll, generator, autoencoder_.last_layer_weight(), sum_over_ranks_, weight);
+  }
+  // Each image's own: a weight common to the batch would couple its samples. Of the image's whole losses, not of their
+  // shares in the mean.
+  const auto of_this_image = [](const at::Tensor& tensor) { return tensor; };
+  const auto count = static_cast<double>(global_count);
+  return losses::adaptive_weight(nll * count, generator * count, autoencoder_.last_layer_weight(), of_this_image,
+                                 weight);
+}
+
+at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
+                                           Reconstruction& reconstruction, StepReport& report) {
   const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
-  const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
+  const ct::ImageBatch& images = batch.micro_batches[micro_batch];
+  const at::Tensor normal_dose = images.normal_dose.to(context_.settings.device);
   const at::Tensor latent = autoencoder_.encode(normal_dose);
   const models::QuantizedLatent tokens =
       autoencoder_.quantize(latent, {.log_partition = training.semantic_weight != 0.0});
@@ -116,85 +148,100 @@ PretrainStage::AutoencoderLoss PretrainStage::autoencoder_loss(const ct::ImageBa
   const at::Tensor reconstructed = autoencoder_.decode(tokens.straight_through);
   reconstruction = {normal_dose, reconstructed.detach()};
 
-  const auto share = [&](const at::Tensor& per_image) { return per_image.sum() / static_cast<double>(global_count); };
+  const auto share = [&](const at::Tensor& per_image) {
+    return per_image.sum() / static_cast<double>(batch.global_count);
+  };
   const at::Tensor none = at::zeros({}, normal_dose.options());
   const at::Tensor l1 = share(losses::absolute_error_per_image(reconstructed, normal_dose));
   const at::Tensor perceptual =
       perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose)) : none;
   const at::Tensor commitment = share(tokens.commitment);
   const at::Tensor semantic = training.semantic_weight != 0.0
-                                  ? share(losses::semantic_loss(tokens.levels, candidates_of(batch.tissue, tokens)))
+                                  ? share(losses::semantic_loss(tokens.levels, candidates_of(images.tissue, tokens)))
                                   : none;
 
   const at::Tensor nll = l1 + training.perceptual_weight * perceptual;
   at::Tensor total =
       nll + training.codebook_weight * (training.commitment_weight * commitment + training.semantic_weight * semantic);
-  at::Tensor generator = none;
-  at::Tensor adaptive = none;
   if (adversarial) {
     const at::Tensor logits = discriminator_->logits(reconstructed, /*training=*/true, sum_over_ranks_);
-    generator = share(losses::generator_loss(logits));
-    adaptive = losses::adaptive_weight(nll, generator, autoencoder_.last_layer_weight(), sum_over_ranks_,
-                                       context_.options.adversarial.weight);
+    const at::Tensor generator = share(losses::generator_loss(logits));
+    const at::Tensor adaptive = adaptive_weight(nll, generator, batch.global_count);
     total = total + adaptive * generator;
+    report.add("generator", micro_batch, generator);
+    report.add("adaptive_weight", micro_batch, adaptive / num_weights(batch));
   }
-  // Quantities that are the same on every rank are divided by their number, because a report is summed over ranks.
-  const double num_ranks = context_.communicator.size();
-  return {{{"l1", l1.detach()},
-           {"perceptual", perceptual.detach()},
-           {"commitment", commitment.detach()},
-           {"semantic", semantic.detach()},
-           {"generator", generator.detach()},
-           {"adaptive_weight", adaptive.detach() / num_ranks},
-           {"loss", total.detach()}},
-          total};
+  report.add("l1", micro_batch, l1);
+  report.add("perceptual", micro_batch, perceptual);
+  report.add("commitment", micro_batch, commitment);
+  report.add("semantic", micro_batch, semantic);
+  report.add("loss", micro_batch, total);
+  return total;
 }
 
-LossReport PretrainStage::update_autoencoder(const data::StepBatch& batch, bool adversarial,
-                                             std::vector<Reconstruction>& reconstructions) {
+double PretrainStage::num_weights(const data::StepBatch& batch) const {
+  if (context_.options.distributed.reproducible) return static_cast<double>(batch.global_count);
+  return static_cast<double>(batch.micro_batches.size()) * context_.communicator.size();
+}
+
+at::Tensor PretrainStage::update_autoencoder(const data::StepBatch& batch, bool adversarial,
+                                             std::vector<Reconstruction>& reconstructions, StepReport& report) {
   // The discriminator judges here but does not learn: its hooks must stay silent.
   if (has_discriminator()) set_trained(discriminator_->tensors(), false);
-  LossReport report;
-  const std::size_t num_micro_batches = batch.micro_batches.size();
-  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches));
+  const std::size_t num_micro_batches = reconstructions.size();
+  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
-    const AutoencoderLoss loss =
-        autoencoder_loss(batch.micro_batches[i], batch.global_count, adversarial, reconstructions[i]);
-    updater_->accumulate(loss.total, i + 1 == num_micro_batches);
-    add_to(report, loss.parts);
+    const at::Tensor total = autoencoder_loss(batch, i, adversarial, reconstructions[i], report);
+    updater_->accumulate(total, i + 1 == num_micro_batches);
   }
-  const at::Tensor norm = updater_->update(schedule_.rate(batch.step));
-  report.emplace_back("gradient_norm", norm / static_cast<double>(context_.communicator.size()));
-  return report;
+  const Update update = updater_->update(schedule_.rate(batch.step));
+  report.set_shared("gradient_norm", update.gradient_norm);
+  return update.is_skipped;
 }
 
-LossReport PretrainStage::update_discriminator(const data::StepBatch& batch,
-                                               const std::vector<Reconstruction>& reconstructions) {
+at::Tensor PretrainStage::update_discriminator(const data::StepBatch& batch,
+                                               const std::vector<Reconstruction>& reconstructions, StepReport& report) {
   set_trained(discriminator_->tensors(), true);
-  LossReport report;
-  discriminator_updater_->begin_step(batch.step, static_cast<int>(reconstructions.size()));
+  discriminator_updater_->begin_step(batch.step, static_cast<int>(reconstructions.size()), batch.global_count);
   for (std::size_t i = 0; i < reconstructions.size(); ++i) {
     const at::Tensor real = discriminator_->logits(reconstructions[i].normal_dose, true, sum_over_ranks_);
     const at::Tensor fake = discriminator_->logits(reconstructions[i].reconstructed, true, sum_over_ranks_);
     const at::Tensor loss =
         losses::discriminator_hinge_loss(real, fake).sum() / static_cast<double>(batch.global_count);
     discriminator_updater_->accumulate(loss, i + 1 == reconstructions.size());
-    add_to(report, {{"discriminator", loss.detach()}});
+    report.add("discriminator", i, loss);
   }
-  discriminator_updater_->update(discriminator_schedule_.rate(batch.step));
-  return report;
+  return discriminator_updater_->update(discriminator_schedule_.rate(batch.step)).is_skipped;
 }
 
 LossReport PretrainStage::train_step(const data::StepBatch& batch) {
   const bool adversarial = adversarial_at(batch.step);
-  std::vector<Reconstruction> reconstructions(batch.micro_batches.size());
-  LossReport report = update_autoencoder(batch, adversarial, reconstructions);
-  if (adversarial) {
-    for (auto& entry : update_discriminator(batch, reconstructions)) report.push_back(std::move(entry));
-  } else {
-    report.emplace_back("discriminator", at::zeros({}, reconstructions.front().normal_dose.options()));
+  std::vector<Reconstruction> reconstructions(num_micro_batches_of(batch, context_.options.distributed.reproducible));
+  StepReport report({"l1", "perceptual", "commitment", "semantic", "generator", "adaptive_weight", "loss",
+                     "gradient_norm", "discriminator", kSkippedUpdates},
+                    batch, context_.communicator, context_.options.distributed.reproducible, context_.settings.device);
+  if (!adversarial) {
+    report.set_shared(kSkippedUpdates, update_autoencoder(batch, adversarial, reconstructions, report));
+    return report.entries();
   }
-  return report;
+  std::vector<models::NamedTensor>& statistics = discriminator_->tensors().buffers;
+  const std::vector<at::Tensor> before = copies_of(statistics);
+  at::Tensor is_skipped = update_autoencoder(batch, adversarial, reconstructions, report);
+  is_skipped = is_skipped.maximum(update_discriminator(batch, reconstructions, report));
+  // Images that spoiled an update have passed through the batch normalisation too.
+  for (std::size_t i = 0; i < statistics.size(); ++i) {
+    statistics[i].tensor.copy_(at::where(is_skipped > 0, before[i], statistics[i].tensor));
+  }
+  report.set_shared(kSkippedUpdates, is_skipped);
+  return report.entries();
+}
+
+std::vector<SkippedUpdates> PretrainStage::settle_updates() {
+  std::vector<SkippedUpdates> skipped;
+  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+  if (!has_discriminator()) return skipped;
+  if (auto updates = discriminator_updater_->settle()) skipped.push_back(*std::move(updates));
+  return skipped;
 }
 
 std::vector<logging::Scalar> PretrainStage::interval_figures() {
@@ -259,8 +306,6 @@ StageState PretrainStage::state() const {
 }
 
 void PretrainStage::load_state(const StageState& state) {
-  const JobOptions& options = context_.options;
-  const AdamOptions adam{options.autoencoder_training.beta1, options.autoencoder_training.beta2};
   const auto restore = [&](const std::string& prefix, models::TensorTable& table, const std::string& plan_name) {
     set_trained(table, true);
     load_network(prefix, state.networks, table, "the checkpoint");
@@ -268,9 +313,7 @@ void PretrainStage::load_state(const StageState& state) {
     for (const auto& [name, text] : state.facts) {
       if (name == plan_name) plan = text;
     }
-    auto updater = std::make_unique<ParameterUpdater>(table.parameters, adam, options.training.max_gradient_norm,
-                                                      distributed::BucketPlan::from_text(plan), context_.communicator,
-                                                      context_.trace);
+    auto updater = make_updater(table, distributed::BucketPlan::from_text(plan));
     updater->optimiser().load_state(prefix, state.optimisers);
     return updater;
   };

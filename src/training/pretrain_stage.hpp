@@ -18,6 +18,7 @@
 #include "training/parameter_updater.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
+#include "training/step_report.hpp"
 
 namespace leda::training {
 
@@ -26,6 +27,7 @@ class PretrainStage : public Stage {
   PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary);
 
   LossReport train_step(const data::StepBatch& batch) override;
+  std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   ValidationReport validate(std::int64_t step) override;
   StageState state() const override;
@@ -39,19 +41,22 @@ class PretrainStage : public Stage {
     at::Tensor normal_dose;
     at::Tensor reconstructed;
   };
-  // Named per-image sums divided by the global count, and the loss to descend.
-  struct AutoencoderLoss {
-    LossReport parts;
-    at::Tensor total;
-  };
 
   bool has_discriminator() const { return discriminator_ != nullptr; }
   bool adversarial_at(std::int64_t step) const;
-  AutoencoderLoss autoencoder_loss(const ct::ImageBatch& batch, std::int64_t global_count, bool adversarial,
-                                   Reconstruction& reconstruction);
-  LossReport update_autoencoder(const data::StepBatch& batch, bool adversarial,
-                                std::vector<Reconstruction>& reconstructions);
-  LossReport update_discriminator(const data::StepBatch& batch, const std::vector<Reconstruction>& reconstructions);
+  std::unique_ptr<ParameterUpdater> make_updater(const models::TensorTable& table, distributed::BucketPlan plan) const;
+  // Of this rank's shares in the means over the global batch.
+  at::Tensor adaptive_weight(const at::Tensor& nll, const at::Tensor& generator, std::int64_t global_count) const;
+  // How many adaptive weights all ranks report in a step.
+  double num_weights(const data::StepBatch& batch) const;
+  // The loss to descend, of one micro-batch: per-image sums divided by the global count.
+  at::Tensor autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
+                              Reconstruction& reconstruction, StepReport& report);
+  // Both return whether the update was skipped, as ParameterUpdater does.
+  at::Tensor update_autoencoder(const data::StepBatch& batch, bool adversarial,
+                                std::vector<Reconstruction>& reconstructions, StepReport& report);
+  at::Tensor update_discriminator(const data::StepBatch& batch, const std::vector<Reconstruction>& reconstructions,
+                                  StepReport& report);
   std::vector<language::LevelCandidates> candidates_of(const at::Tensor& tissue,
                                                        const models::QuantizedLatent& latent) const;
   void check_codebook_is_frozen() const;

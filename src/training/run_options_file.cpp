@@ -16,15 +16,18 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kHarmlessSections{"logging.", "checkpoint.", "distributed.", "evaluation.",
                                                             "data.queue_depth"};
-constexpr std::array<std::string_view, 9> kHarmlessOptions{"run.folder",
-                                                           "run.max_seconds",
-                                                           "run.stages",
-                                                           "run.device",
-                                                           "run.num_denoiser_seeds",
-                                                           "autoencoder.num_steps",
-                                                           "denoiser.num_steps",
-                                                           "training.validate_every_num_steps",
-                                                           "data.folder"};
+// Within those sections, what changes the bits of every further step.
+constexpr std::array<std::string_view, 2> kBindingOptions{"distributed.wire_type", "distributed.reproducible"};
+constexpr std::array<std::string_view, 10> kHarmlessOptions{"run.folder",
+                                                            "run.max_seconds",
+                                                            "run.stages",
+                                                            "run.device",
+                                                            "run.num_denoiser_seeds",
+                                                            "autoencoder.num_steps",
+                                                            "denoiser.num_steps",
+                                                            "training.validate_every_num_steps",
+                                                            "training.on_non_finite",
+                                                            "data.folder"};
 
 std::string as_text(const OptionValues& values) {
   std::string text;
@@ -68,6 +71,7 @@ bool has_checkpoint(const std::filesystem::path& run_folder) {
 }  // namespace
 
 bool may_change_on_resume(const std::string& option) {
+  if (std::find(kBindingOptions.begin(), kBindingOptions.end(), option) != kBindingOptions.end()) return false;
   return std::any_of(kHarmlessSections.begin(), kHarmlessSections.end(),
                      [&](std::string_view section) { return option.starts_with(section); }) ||
          std::find(kHarmlessOptions.begin(), kHarmlessOptions.end(), option) != kHarmlessOptions.end();

@@ -12,11 +12,16 @@
 #include "checkpoint/checkpoint_store.hpp"
 #include "data/batch_prefetcher.hpp"
 #include "logging/scalar.hpp"
+#include "training/non_finite_policy.hpp"
 
 namespace leda::training {
 
-// Named scalars of one step, each this rank's part of a sum over ranks, left on the device. Same names in every step.
+// Named scalars of one step, each this rank's part of a sum over ranks, left on the device: without dimensions, or, in
+// a reproducible step, one element for each sample of the global batch, of which others than this rank's are 0. Same
+// names in every step.
 using LossReport = std::vector<std::pair<std::string, at::Tensor>>;
+// The entry that counts updates which were not made because a gradient was not finite.
+inline constexpr const char* kSkippedUpdates = "skipped_updates";
 
 struct ValidationReport {
   std::vector<logging::Scalar> figures;  // means over slices per patient, then over patients
@@ -37,6 +42,9 @@ class Stage {
 
   // One optimiser update of every network of the stage that is trained in this step.
   virtual LossReport train_step(const data::StepBatch& batch) = 0;
+  // What is known by now of updates that were not made since the last call: one entry for each network that had any.
+  // Throws NonFiniteGradientError where training.on_non_finite is not skip. May wait for the device.
+  virtual std::vector<SkippedUpdates> settle_updates() = 0;
   // What is counted over many steps (token usage, say), summed over ranks, and started afresh.
   virtual std::vector<logging::Scalar> interval_figures() = 0;
   // `step` updates have been made.
@@ -47,6 +55,10 @@ class Stage {
   // Equal for two stages whose checkpoints fit each other.
   virtual std::string identity() const = 0;
 };
+
+// The micro-batches that a rank runs. In a reproducible step those without an image, which keep collectives matched
+// otherwise, are left out (they come last), and none has more than one.
+std::size_t num_micro_batches_of(const data::StepBatch& batch, bool is_reproducible);
 
 // Bytes of a checkpoint of this stage, about.
 std::uint64_t checkpoint_bytes(const Stage& stage);

@@ -5,12 +5,13 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -18,7 +19,6 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "logging/progress_line.hpp"
 
 namespace leda::training {
 namespace {
@@ -52,21 +52,36 @@ TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& cont
       stop_requested_(std::move(stop_requested)) {}
 
 base::StopRequest TrainingLoop::run() {
-  restore();
+  const bool is_resumed = restore();
   if (step_ >= plan_.num_steps && is_saved_) return base::StopRequest::none;
+  // Somewhere to roll back to from the first step on.
+  if (!is_resumed && context_.options.training.on_non_finite == "roll_back") save_or_warn();
 
-  const data::EpochOrder order(training_.num_slices(), plan_.seed);
-  const std::int64_t largest_share =
-      (plan_.global_batch + context_.communicator.size() - 1) / context_.communicator.size();
-  const std::int64_t micro_batch = context_.options.training.max_micro_batch;
-  const data::BatchPlan batches{plan_.global_batch, micro_batch > 0 ? micro_batch : largest_share,
-                                context_.communicator.rank(), context_.communicator.size()};
-  data::BatchPrefetcher prefetcher(loader_, order, batches, step_, plan_.num_steps,
-                                   static_cast<int>(context_.options.data.queue_depth));
   distributed::StopAgreement agreement(context_.communicator);
   logging::ProgressLine progress(context_.console, plan_.title, plan_.num_steps, step_,
                                  context_.options.logging.progress_seconds);
+  base::StopRequest stop = base::StopRequest::none;
+  while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
+    try {
+      stop = train(agreement, progress);
+    } catch (const NonFiniteGradientError& fault) {
+      if (!may_roll_back(fault)) throw;
+      roll_back(fault);
+    }
+  }
+  progress.finish();
+  const base::StopRequest late = agreement.drain();
+  if (step_ < plan_.num_steps && stop == base::StopRequest::none) stop = late;
+  save_before_leaving();
+  return step_ < plan_.num_steps ? stop : base::StopRequest::none;
+}
+
+base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, logging::ProgressLine& progress) {
+  const data::EpochOrder order(training_.num_slices(), plan_.seed);
+  data::BatchPrefetcher prefetcher(loader_, order, batches(), step_, plan_.num_steps,
+                                   static_cast<int>(context_.options.data.queue_depth));
   const auto due = [this](std::int64_t cadence) { return cadence > 0 && step_ % cadence == 0; };
+  wait_at_interval_start_ = 0.0;
 
   base::StopRequest stop = base::StopRequest::none;
   while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
@@ -75,18 +90,54 @@ base::StopRequest TrainingLoop::run() {
     is_saved_ = false;
     add_report(report);
     const bool is_end = step_ == plan_.num_steps;
-    if (due(context_.options.logging.every_num_steps) || is_end) log_interval(prefetcher);
-    if (due(context_.options.training.validate_every_num_steps) || is_end) validate();
+    const bool is_logging = due(context_.options.logging.every_num_steps) || is_end;
+    const bool is_validating = due(context_.options.training.validate_every_num_steps) || is_end;
+    const bool is_saving = due(context_.options.checkpoint_cadence.every_num_steps) && !is_end;
+    // No checkpoint is written over an update that somebody has yet to hear of.
+    if (is_logging || is_validating || is_saving) settle_updates();
+    if (is_logging) log_interval(prefetcher);
+    if (is_validating) validate();
     // A new best is saved at once, whatever the cadence: it is kept as that step's checkpoint.
-    if ((due(context_.options.checkpoint_cadence.every_num_steps) || is_best_pending_) && !is_end) save_or_warn();
+    if (is_saving || (is_best_pending_ && !is_end)) save_or_warn();
     progress.update(step_, figures_);
     stop = agree_on_stop(agreement);
   }
-  progress.finish();
-  const base::StopRequest late = agreement.drain();
-  if (step_ < plan_.num_steps && stop == base::StopRequest::none) stop = late;
-  save_before_leaving();
-  return step_ < plan_.num_steps ? stop : base::StopRequest::none;
+  settle_updates();
+  return stop;
+}
+
+data::BatchPlan TrainingLoop::batches() const {
+  const int size = context_.communicator.size();
+  std::int64_t micro_batch = context_.options.training.max_micro_batch;
+  if (micro_batch == 0) micro_batch = (plan_.global_batch + size - 1) / size;
+  if (context_.options.distributed.reproducible) micro_batch = 1;
+  return {plan_.global_batch, micro_batch, context_.communicator.rank(), size};
+}
+
+void TrainingLoop::settle_updates() {
+  for (const SkippedUpdates& skipped : stage_.settle_updates()) {
+    context_.console.warn(fmt::format("{}: {} update{} by step {} skipped, a gradient was not finite; the first: {}",
+                                      plan_.title, skipped.count, skipped.count == 1 ? "" : "s", step_,
+                                      skipped.text()));
+  }
+}
+
+// A fault that comes back at the step where it was before is no accident.
+bool TrainingLoop::may_roll_back(const NonFiniteGradientError& fault) {
+  return context_.options.training.on_non_finite == "roll_back" && rolled_back_steps_.insert(fault.step()).second;
+}
+
+void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
+  context_.console.warn(
+      fmt::format("{}: a gradient was not finite ({}); back to the last checkpoint", plan_.title, fault.text().value));
+  interval_reports_.clear();
+  interval_images_ = 0;
+  is_best_pending_ = false;
+  if (!restore()) throw NonFiniteGradientError(fault);
+  stage_.interval_figures();  // counts begin afresh
+  interval_start_seconds_ = stopwatch_.seconds();
+  interval_step_seconds_ = 0.0;
+  interval_blocked_seconds_ = 0.0;
 }
 
 // Waits for data and for other ranks are shares of the time of steps; validation and checkpoints are not steps.
@@ -134,23 +185,52 @@ void TrainingLoop::add_report(const LossReport& report) {
   report_names_.clear();
   for (const auto& [name, value] : report) {
     report_names_.push_back(name);
-    values.push_back(value.detach().to(at::kDouble));
+    values.push_back(value.detach().to(at::kDouble).reshape({-1}));
   }
-  const at::Tensor stacked = at::stack(values);
-  report_sum_ = interval_steps_ == 0 ? stacked : report_sum_ + stacked;
-  ++interval_steps_;
+  interval_reports_.push_back(at::stack(values));
+}
+
+// Sums over ranks and samples in an order that does not depend on the ranks, then means over the steps.
+std::vector<logging::Scalar> TrainingLoop::interval_means() {
+  const at::Tensor all = at::cat(interval_reports_, 1).cpu().contiguous();
+  distributed::all_reduce(context_.communicator, all);
+  const auto values = all.accessor<double, 2>();
+  const std::size_t num_names = report_names_.size();
+  const auto skipped_index = static_cast<std::size_t>(
+      std::find(report_names_.begin(), report_names_.end(), kSkippedUpdates) - report_names_.begin());
+  std::vector<double> sums(num_names, 0.0);
+  std::int64_t num_made = 0;
+  std::int64_t column = 0;
+  for (const at::Tensor& step : interval_reports_) {
+    std::vector<double> of_step(num_names, 0.0);
+    for (const std::int64_t end = column + step.size(1); column < end; ++column) {
+      for (std::size_t i = 0; i < num_names; ++i) of_step[i] += values[static_cast<std::int64_t>(i)][column];
+    }
+    // Losses of a skipped update are not finite and say nothing about the network.
+    if (of_step[skipped_index] > 0.5) continue;
+    for (std::size_t i = 0; i < num_names; ++i) sums[i] += of_step[i];
+    ++num_made;
+  }
+  const auto num_skipped = static_cast<std::int64_t>(interval_reports_.size()) - num_made;
+  std::vector<logging::Scalar> means;
+  for (std::size_t i = 0; i < num_names; ++i) {
+    if (i == skipped_index) means.push_back({report_names_[i], static_cast<double>(num_skipped)});
+    if (i != skipped_index && num_made > 0) {
+      means.push_back({report_names_[i], sums[i] / static_cast<double>(num_made)});
+    }
+  }
+  return means;
 }
 
 void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
-  at::Tensor sums = report_sum_.cpu().contiguous();
-  distributed::all_reduce(context_.communicator, sums);
-  std::vector<logging::Scalar> scalars;
-  for (std::size_t i = 0; i < report_names_.size(); ++i) {
-    scalars.push_back({report_names_[i], sums.accessor<double, 1>()[static_cast<std::int64_t>(i)] /
-                                             static_cast<double>(interval_steps_)});
+  std::vector<logging::Scalar> scalars = interval_means();
+  // Absent where every update of the interval was skipped.
+  const auto loss = std::find_if(scalars.begin(), scalars.end(), [](const auto& one) { return one.name == "loss"; });
+  std::string loss_text = "no update made";
+  if (loss != scalars.end()) {
+    loss_text = fmt::format("loss {:.5g}", loss->value);
+    if (!std::isfinite(loss->value)) stop_diverged("the loss", fmt::format("{}", loss->value));
   }
-  const double loss = scalars[loss_index()].value;
-  if (!std::isfinite(loss)) stop_diverged("the loss", fmt::format("{}", loss));
   for (logging::Scalar& figure : stage_.interval_figures()) scalars.push_back(std::move(figure));
   const double seconds = stopwatch_.seconds() - interval_start_seconds_;
   const double images_per_second = static_cast<double>(interval_images_) / seconds;
@@ -162,10 +242,10 @@ void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
   scalars.push_back({"data_wait_share", data_wait});
   scalars.push_back({"exposed_communication_share", exposed});
   log_.write(step_, scalars);
-  figures_ = fmt::format("loss {:.5g}, {:.1f} images/s, waits: data {:.0f} %, ranks {:.0f} %{}", loss,
-                         images_per_second, 100.0 * data_wait, 100.0 * exposed, validation_figures_);
+  figures_ = fmt::format("{}, {:.1f} images/s, waits: data {:.0f} %, ranks {:.0f} %{}", loss_text, images_per_second,
+                         100.0 * data_wait, 100.0 * exposed, validation_figures_);
   if (context_.trace != nullptr) context_.trace->flush();
-  interval_steps_ = 0;
+  interval_reports_.clear();
   interval_images_ = 0;
   interval_start_seconds_ = stopwatch_.seconds();
   wait_at_interval_start_ = prefetcher.seconds_waited();
@@ -182,13 +262,6 @@ TrainingLoop::WaitShares TrainingLoop::wait_shares(const data::BatchPrefetcher& 
   distributed::all_reduce(context_.communicator, shares);
   const double num_ranks = context_.communicator.size();
   return {share[0] / num_ranks, share[1] / num_ranks};
-}
-
-std::size_t TrainingLoop::loss_index() const {
-  for (std::size_t i = 0; i < report_names_.size(); ++i) {
-    if (report_names_[i] == "loss") return i;
-  }
-  return 0;
 }
 
 void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) const {
@@ -258,9 +331,9 @@ std::string TrainingLoop::provenance() const {
       .dump(2);
 }
 
-void TrainingLoop::restore() {
+bool TrainingLoop::restore() {
   std::optional<checkpoint::LoadedCheckpoint> loaded = store_.load_newest();
-  if (!loaded) return;
+  if (!loaded) return false;
   const nlohmann::json state = nlohmann::json::parse(loaded->content.state_json);
   if (state.at("data_fingerprint") != training_.fingerprint()) {
     throw base::ErrorOnAllRanks(base::ExitCode::data,
@@ -280,7 +353,7 @@ void TrainingLoop::restore() {
   if (const auto provenance = nlohmann::json::parse(loaded->provenance_json, nullptr, false); provenance.is_object()) {
     num_restarts_ = provenance.value("restarts", std::int64_t{0}) + 1;
   }
-  if (step_ >= plan_.num_steps && is_saved_) return;
+  if (step_ >= plan_.num_steps && is_saved_) return true;
   context_.console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, step_, plan_.num_steps));
   const nlohmann::json now = machine_facts(context_.communicator);
   if (state.at("machine") != now) {
@@ -288,6 +361,7 @@ void TrainingLoop::restore() {
         fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit", now.dump(),
                     state.at("machine").dump()));
   }
+  return true;
 }
 
 void TrainingLoop::after_save() {

@@ -4,13 +4,16 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/clock.hpp"
 #include "base/stop_signal.hpp"
 #include "checkpoint/checkpoint_store.hpp"
 #include "data/batch_prefetcher.hpp"
 #include "distributed/stop_agreement.hpp"
+#include "logging/progress_line.hpp"
 #include "logging/run_log.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
@@ -37,18 +40,25 @@ class TrainingLoop {
   base::StopRequest run();
 
  private:
-  void restore();
   class StepTime;
   struct WaitShares {  // of the time of steps, 0 to 1
     double data = 0.0;
     double exposed_communication = 0.0;
   };
 
+  // False where there is no checkpoint.
+  bool restore();
+  // From step_ to the end or an agreed stop.
+  base::StopRequest train(distributed::StopAgreement& agreement, logging::ProgressLine& progress);
+  data::BatchPlan batches() const;
   LossReport train_step(data::BatchPrefetcher& prefetcher);
   base::StopRequest agree_on_stop(distributed::StopAgreement& agreement);
   double seconds_blocked() const;
+  void settle_updates();
+  bool may_roll_back(const NonFiniteGradientError& fault);
+  void roll_back(const NonFiniteGradientError& fault);
   void add_report(const LossReport& report);
-  std::size_t loss_index() const;
+  std::vector<logging::Scalar> interval_means();
   void log_interval(const data::BatchPrefetcher& prefetcher);
   WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void validate();
@@ -74,11 +84,11 @@ class TrainingLoop {
   std::int64_t best_step_ = -1;
   bool is_best_pending_ = false;  // step_ is the best so far and not yet marked so
   bool is_saved_ = false;         // the state of step_ is on disk
+  std::set<std::int64_t> rolled_back_steps_;
 
   // Of the current logging interval.
   std::vector<std::string> report_names_;
-  at::Tensor report_sum_;
-  std::int64_t interval_steps_ = 0;
+  std::vector<at::Tensor> interval_reports_;  // by step: float64 [names, samples or 1], this rank's parts
   std::int64_t interval_images_ = 0;
   double interval_start_seconds_ = 0.0;
   double wait_at_interval_start_ = 0.0;

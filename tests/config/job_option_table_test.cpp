@@ -150,6 +150,9 @@ INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
                                                                  {"training.validate_every_num_steps", "0"},
                                                                  {"training.precision", "float16"},
                                                                  {"training.divergence_factor", "-1"},
+                                                                 {"training.on_non_finite", "ignore"},
+                                                                 {"distributed.wire_type", "float16"},
+                                                                 {"distributed.non_finite_check", "never"},
                                                                  {"checkpoint.every_num_steps", "0"},
                                                                  {"checkpoint.keep_last", "0"},
                                                                  {"distributed.bucket_bytes", "0"},
@@ -159,6 +162,14 @@ INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
                                                                  {"logging.progress_seconds", "-1"},
                                                                  {"evaluation.max_tuning_slices", "0"},
                                                                  {"evaluation.picture_window", "wider"}}));
+
+TEST(JobOptionTable, AReproducibleSumIsNotRoundedOnTheWire) {
+  BoundJob bound;
+  bound.table.set("distributed.wire_type", "bfloat16", "test");
+  EXPECT_NO_THROW(check_job_options(bound.job));
+  bound.table.set("distributed.reproducible", "true", "test");
+  EXPECT_THROW(check_job_options(bound.job), base::ErrorOnAllRanks);
+}
 
 TEST(JobOptionTable, PhantomOptionsAreNotCheckedWhereShardsAreRead) {
   BoundJob bound;

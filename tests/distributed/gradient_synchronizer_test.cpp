@@ -181,19 +181,11 @@ TEST_P(GradientSynchronizerTest, SumsOverRanksInsideTheLossDoNotMixWithBuckets) 
   });
 }
 
-// Runs one step that must fail, and returns the error.
-base::ErrorText fault_of_step(GradientSynchronizer& synchronizer, const at::Tensor& loss, base::ExitCode exit_code) {
-  synchronizer.begin_step(41, 1);
+void step_with(GradientSynchronizer& synchronizer, const at::Tensor& loss, std::int64_t step) {
+  synchronizer.begin_step(step, 1);
   synchronizer.begin_micro_batch(true);
   backward(loss);
-  try {
-    synchronizer.finish();
-    ADD_FAILURE() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), exit_code);
-    return error.text();
-  }
-  return {};
+  synchronizer.finish();
 }
 
 TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOnAllRanks) {
@@ -203,8 +195,13 @@ TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOnAllRanks) {
     const int last = communicator.size() - 1;
     at::Tensor loss = network.losses(0, kNumSamples).sum();
     if (communicator.rank() == last) loss = network.tensor(0).sum() + network.tensor(2).sum();
-    EXPECT_EQ(fault_of_step(synchronizer, loss, base::ExitCode::internal).value,
-              "rank " + std::to_string(last) + ", parameter first.bias, step 41");
+    try {
+      step_with(synchronizer, loss, 41);
+      ADD_FAILURE() << "no error";
+    } catch (const base::Error& error) {
+      EXPECT_EQ(error.exit_code(), base::ExitCode::internal);
+      EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
+    }
     train_step(network, synchronizer, communicator);  // nothing is left behind
     expect_true_gradients(network);
   });
@@ -218,10 +215,57 @@ TEST_P(GradientSynchronizerTest, ANonFiniteGradientIsNamedOnAllRanks) {
       const int last = communicator.size() - 1;
       at::Tensor loss = network.losses(0, kNumSamples).sum();
       if (communicator.rank() == last) loss = loss + network.tensor(1)[3] * poison;
-      EXPECT_EQ(fault_of_step(synchronizer, loss, base::ExitCode::non_finite).value,
-                "rank " + std::to_string(last) + ", parameter first.bias, step 41");
+      step_with(synchronizer, loss, 41);
+      ASSERT_TRUE(synchronizer.non_finite());
+      EXPECT_EQ(synchronizer.non_finite()->text(), "rank " + std::to_string(last) + ", parameter first.bias, step 41");
       train_step(network, synchronizer, communicator);
+      EXPECT_FALSE(synchronizer.non_finite());
       expect_true_gradients(network);
+    }
+  });
+}
+
+// Looked for on the device, it is named when somebody asks: the earliest step, and in it the lowest rank.
+TEST_P(GradientSynchronizerTest, ANonFiniteGradientNotedOnTheDeviceIsNamedWhenAskedFor) {
+  run([](Communicator& communicator) {
+    const SmallNetwork network;
+    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = "on_device"});
+    const int last = communicator.size() - 1;
+    step_with(synchronizer, network.losses(0, kNumSamples).sum(), 1);
+    EXPECT_FALSE(synchronizer.take_non_finite());
+    at::Tensor loss = network.losses(0, kNumSamples).sum();
+    if (communicator.rank() == last) loss = loss + network.tensor(1)[3] * std::nan("");
+    step_with(synchronizer, loss, 2);
+    EXPECT_FALSE(std::isfinite(synchronizer.global_norm()));
+    step_with(synchronizer, (network.tensor(0).sum() + network.tensor(1).sum() + network.tensor(2).sum()) * INFINITY,
+              3);
+    const std::optional<NonFiniteGradient> first = synchronizer.take_non_finite();
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->text(), "rank " + std::to_string(last) + ", parameter first.bias, step 2");
+    EXPECT_FALSE(synchronizer.take_non_finite());
+    train_step(network, synchronizer, communicator);
+    EXPECT_FALSE(synchronizer.take_non_finite());
+    expect_true_gradients(network);
+  });
+}
+
+// The hosts do not wait for each other within the step: the name comes with the next one, or when asked for.
+TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOneStepLaterWhereTheCheckIsOnTheDevice) {
+  run([](Communicator& communicator) {
+    const SmallNetwork network;
+    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = "on_device"});
+    const int last = communicator.size() - 1;
+    for (const bool asks : {true, false}) {
+      at::Tensor loss = network.losses(0, kNumSamples).sum();
+      if (communicator.rank() == last) loss = network.tensor(0).sum() + network.tensor(2).sum();
+      EXPECT_NO_THROW(step_with(synchronizer, loss, 41));
+      try {
+        if (asks) synchronizer.take_non_finite();
+        if (!asks) train_step(network, synchronizer, communicator);
+        ADD_FAILURE() << "no error";
+      } catch (const base::Error& error) {
+        EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
+      }
     }
   });
 }
@@ -329,11 +373,15 @@ TEST(GradientSynchronizer, GradientsStayInTheirBucketsWithTheParametersStrides) 
 TEST(GradientSynchronizer, LargeFiniteGradientsAreNotTakenForInfinities) {
   SingleProcessCommunicator communicator;
   const at::Tensor weight = at::ones({16}, at::kFloat).set_requires_grad(true);
-  GradientSynchronizer synchronizer({{"weight", weight}}, BucketPlan{{{0}}}, communicator);
-  synchronizer.begin_step(0, 1);
-  synchronizer.begin_micro_batch(true);
-  backward((weight * 3e38f).sum());
-  EXPECT_NO_THROW(synchronizer.finish());
+  {
+    GradientSynchronizer synchronizer({{"weight", weight}}, BucketPlan{{{0}}}, communicator);
+    step_with(synchronizer, (weight * 3e38f).sum(), 0);
+    EXPECT_FALSE(synchronizer.non_finite());
+  }
+  GradientSynchronizer synchronizer({{"weight", weight}}, BucketPlan{{{0}}}, communicator,
+                                    {.non_finite_check = "on_device"});
+  step_with(synchronizer, (weight * 3e38f).sum(), 0);
+  EXPECT_FALSE(synchronizer.take_non_finite());
 }
 
 TEST(GradientSynchronizer, TwoNetworksTakeTurns) {

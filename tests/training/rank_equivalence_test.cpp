@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/error.hpp"
 #include "language/vocabulary.hpp"
 #include "logging/console.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -19,7 +20,7 @@
 namespace leda::training {
 namespace {
 
-// What rank 0 saw: every step's reports, summed over ranks, and the state afterwards.
+// What rank 0 saw: every step's reports, summed over ranks (and samples), and the state afterwards.
 struct Trace {
   std::vector<std::vector<double>> reports;
   StageState state;
@@ -69,14 +70,16 @@ class RankEquivalence : public testing::Test {
                                                 .seed = 7});
       const data::EpochOrder order(training.num_slices(), 7);
       const std::int64_t batch = options.training.global_batch;
-      const data::BatchPlan plan{batch, batch, communicator.rank(), communicator.size()};
+      const bool is_reproducible = options.distributed.reproducible;
+      const data::BatchPlan plan{batch, is_reproducible ? 1 : batch, communicator.rank(), communicator.size()};
       for (int step = 0; step < num_steps; ++step) {
         const LossReport report = stage->train_step(data::load_step(loader, order, plan, step));
         std::vector<double> sums;
         for (const auto& [name, value] : report) {
           at::Tensor sum = value.to(at::kDouble).clone();
           distributed::all_reduce(communicator, sum);
-          sums.push_back(sum.item<double>());
+          EXPECT_EQ(sum.dim(), is_reproducible ? 1 : 0) << name;
+          sums.push_back(sum.sum().item<double>());
         }
         if (communicator.rank() == 0) trace.reports.push_back(sums);
       }
@@ -102,6 +105,34 @@ class RankEquivalence : public testing::Test {
           (tensor.to(at::kDouble) - many.state.networks.tensors[i].second.to(at::kDouble)).abs().max().item<double>();
       EXPECT_LE(difference, tolerance) << name;
     }
+  }
+
+  static void expect_same_bits(const storage::TensorArchive& one, const storage::TensorArchive& many) {
+    ASSERT_EQ(one.tensors.size(), many.tensors.size());
+    for (std::size_t i = 0; i < one.tensors.size(); ++i) {
+      EXPECT_EQ(one.tensors[i].first, many.tensors[i].first);
+      EXPECT_TRUE(one.tensors[i].second.equal(many.tensors[i].second)) << one.tensors[i].first;
+    }
+  }
+
+  static void expect_same_bits(const Trace& one, const Trace& many) {
+    EXPECT_EQ(one.reports, many.reports);
+    expect_same_bits(one.state.networks, many.state.networks);
+    expect_same_bits(one.state.optimisers, many.state.optimisers);
+  }
+
+  // Learning rates at which ten steps move the networks.
+  static JobOptions reproducible_job() {
+    JobOptions options = test::tiny_job(folder());
+    options.distributed.reproducible = true;
+    options.discriminator.norm = "group";
+    options.training.precision = "float32";
+    options.training.max_gradient_norm = 1.0;
+    options.autoencoder_training.learning_rate = 1e-3;
+    options.adversarial.learning_rate = 1e-3;
+    options.denoiser_training.learning_rate = 1e-3;
+    options.distributed.bucket_bytes = 20000;
+    return options;
   }
 
  private:
@@ -163,6 +194,96 @@ TEST_F(RankEquivalence, Float32AgreesInTheFirstStep) {
       EXPECT_LE((first - other).norm().item<double>(), 1e-4 * norm + 1e-6 * std::sqrt(whole_squared)) << name;
     }
   }
+}
+
+// 12 slices in batches of 8: every other step is a short one of 4. Shares of one, two or three images, and none.
+TEST_F(RankEquivalence, Stage1ReproducibleHasTheSameBitsOnAnyNumberOfRanks) {
+  JobOptions options = reproducible_job();
+  options.training.global_batch = 8;
+  const Trace one = train(Kind::pretrain, options, 1, 10);
+  for (const int num_ranks : {2, 3, 4, 5, 8}) {
+    SCOPED_TRACE(num_ranks);
+    expect_same_bits(one, train(Kind::pretrain, options, num_ranks, 10));
+  }
+}
+
+TEST_F(RankEquivalence, Stage2ReproducibleHasTheSameBitsOnAnyNumberOfRanks) {
+  JobOptions options = reproducible_job();
+  options.training.global_batch = 8;
+  const Trace one = train(Kind::denoise, options, 1, 10);
+  for (const int num_ranks : {2, 3, 4, 5, 8}) {
+    SCOPED_TRACE(num_ranks);
+    expect_same_bits(one, train(Kind::denoise, options, num_ranks, 10));
+  }
+}
+
+// 5, 5, 2 images a step: no share divides evenly.
+TEST_F(RankEquivalence, ReproducibleHasTheSameBitsWhereRanksDoNotDivideTheBatch) {
+  JobOptions options = reproducible_job();
+  options.training.global_batch = 5;
+  for (const Kind kind : {Kind::pretrain, Kind::denoise}) {
+    const Trace one = train(kind, options, 1, 6);
+    for (const int num_ranks : {2, 3}) {
+      SCOPED_TRACE(num_ranks);
+      expect_same_bits(one, train(kind, options, num_ranks, 6));
+    }
+  }
+}
+
+// What the mode is for, and that the tests above would see a difference.
+TEST_F(RankEquivalence, WithoutTheModeTheBitsDependOnTheNumberOfRanks) {
+  JobOptions options = reproducible_job();
+  options.distributed.reproducible = false;
+  const Trace one = train(Kind::denoise, options, 1, 10);
+  const Trace three = train(Kind::denoise, options, 3, 10);
+  bool is_same = true;
+  for (std::size_t i = 0; i < one.state.networks.tensors.size(); ++i) {
+    is_same = is_same && one.state.networks.tensors[i].second.equal(three.state.networks.tensors[i].second);
+  }
+  EXPECT_FALSE(is_same);
+}
+
+// The mode changes how sums are rounded, not what is summed: without a discriminator, whose weight becomes each
+// image's own, it agrees with the plain step.
+TEST_F(RankEquivalence, ReproducibleIsThePlainStepUpToRounding) {
+  JobOptions options = reproducible_job();
+  options.training.precision = "float64";
+  options.adversarial.weight = 0.0;
+  for (const Kind kind : {Kind::pretrain, Kind::denoise}) {
+    options.distributed.reproducible = true;
+    const Trace reproducible = train(kind, options, 2, 5);
+    options.distributed.reproducible = false;
+    expect_equal(reproducible, train(kind, options, 2, 5), 1e-9);
+  }
+}
+
+TEST_F(RankEquivalence, ANetworkThatCouplesSamplesIsNotReproducible) {
+  JobOptions options = reproducible_job();
+  options.discriminator.norm = "batch";
+  try {
+    train(Kind::pretrain, options, 2, 1);
+    FAIL() << "not refused";
+  } catch (const base::ErrorOnAllRanks& fault) {
+    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
+    EXPECT_NE(fault.text().remedy.find("discriminator.norm = group"), std::string::npos);
+  }
+  options.adversarial.weight = 0.0;  // nothing couples without a discriminator
+  EXPECT_NO_THROW(train(Kind::pretrain, options, 2, 1));
+}
+
+// Rounded on the wire: near the plain result, and the same on every rank.
+TEST_F(RankEquivalence, Bfloat16OnTheWireTrainsAlmostAlike) {
+  JobOptions options = test::tiny_job(folder());
+  const Trace plain = train(Kind::denoise, options, 3, 5);
+  options.distributed.wire_type = "bfloat16";
+  const Trace rounded = train(Kind::denoise, options, 3, 5);
+  double largest = 0.0;
+  for (std::size_t i = 0; i < plain.state.networks.tensors.size(); ++i) {
+    const auto& [name, tensor] = plain.state.networks.tensors[i];
+    largest = std::max(largest, (tensor - rounded.state.networks.tensors[i].second).abs().max().item<double>());
+  }
+  EXPECT_GT(largest, 0.0);
+  EXPECT_LE(largest, 5 * 2 * options.denoiser_training.learning_rate);  // Adam moves a weight by about the rate
 }
 
 // Accumulation changes nothing where images do not couple: stage 2.

@@ -89,12 +89,14 @@ TEST_F(RunOptionsFile, AnOptionThatIsNewSinceThenIsNoChange) {
 TEST(MayChangeOnResume, LengthCadenceAndLoggingMayResultsMayNot) {
   for (const char* option :
        {"denoiser.num_steps", "autoencoder.num_steps", "checkpoint.every_num_steps", "checkpoint.keep_last",
-        "logging.tensorboard", "training.validate_every_num_steps", "run.max_seconds", "data.queue_depth"}) {
+        "logging.tensorboard", "training.validate_every_num_steps", "run.max_seconds", "data.queue_depth",
+        "distributed.overlap", "distributed.bucket_bytes", "distributed.non_finite_check", "training.on_non_finite"}) {
     EXPECT_TRUE(may_change_on_resume(option)) << option;
   }
-  for (const char* option : {"run.seed", "training.global_batch", "denoiser.channels", "leda.weight", "data.window",
-                             "autoencoder.strides", "vocabulary.file", "training.precision", "denoiser.learning_rate",
-                             "training.final_learning_rate_fraction", "data.phantom_seed"}) {
+  for (const char* option :
+       {"run.seed", "training.global_batch", "denoiser.channels", "leda.weight", "data.window", "autoencoder.strides",
+        "vocabulary.file", "training.precision", "denoiser.learning_rate", "training.final_learning_rate_fraction",
+        "data.phantom_seed", "distributed.wire_type", "distributed.reproducible"}) {
     EXPECT_FALSE(may_change_on_resume(option)) << option;
   }
 }
