@@ -355,11 +355,16 @@ bool TrainingLoop::restore() {
   }
   if (step_ >= plan_.num_steps && is_saved_) return true;
   context_.console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, step_, plan_.num_steps));
-  const nlohmann::json now = machine_facts(context_.communicator);
-  if (state.at("machine") != now) {
+  nlohmann::json before = state.at("machine");
+  nlohmann::json now = machine_facts(context_.communicator);
+  if (context_.options.distributed.reproducible) {
+    before.erase("num_ranks");
+    now.erase("num_ranks");
+  }
+  if (before != now) {
     context_.console.say(
         fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit", now.dump(),
-                    state.at("machine").dump()));
+                    before.dump()));
   }
   return true;
 }

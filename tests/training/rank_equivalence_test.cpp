@@ -132,6 +132,7 @@ class RankEquivalence : public testing::Test {
     options.adversarial.learning_rate = 1e-3;
     options.denoiser_training.learning_rate = 1e-3;
     options.distributed.bucket_bytes = 20000;
+    options.distributed.first_bucket_bytes = 5000;
     return options;
   }
 

@@ -32,12 +32,14 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
 
   // One process life: trains until `stop_after` updates were made in it, or to the end.
   static base::StopRequest live_once(bool is_pretrain, const std::filesystem::path& folder, int num_ranks,
-                                     int stop_after) {
+                                     int stop_after, std::int64_t bucket_bytes = 1 << 20) {
     base::StopRequest outcome = base::StopRequest::none;
     test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
       JobOptions options = test::tiny_job(data_->path());
       options.adversarial.start_step = 6;  // in the middle
       options.training.precision = "float32";
+      options.distributed.bucket_bytes = bucket_bytes;
+      options.distributed.first_bucket_bytes = bucket_bytes;
       options.training.max_micro_batch = 1;
       options.training.num_warm_up_steps = 3;
       options.training.final_learning_rate_fraction = 0.1;
@@ -98,6 +100,20 @@ TEST_P(Resume, InterruptedAtAnyStepGivesTheSameBytes) {
     ASSERT_EQ(live_once(GetParam(), broken.path(), 2, 0), base::StopRequest::none);
     EXPECT_TRUE(final_bytes(broken.path()) == expected) << "interrupted after " << stop_after << " steps";
   }
+}
+
+// The plan, which state.json holds, is the checkpoint's whatever the options say now.
+TEST_P(Resume, AnotherBucketSizeChangesNothing) {
+  constexpr std::int64_t kSmallBuckets = 4000;
+  const test::TemporaryFolder straight;
+  ASSERT_EQ(live_once(GetParam(), straight.path(), 2, 0), base::StopRequest::none);
+  const test::TemporaryFolder otherwise;
+  ASSERT_EQ(live_once(GetParam(), otherwise.path(), 2, 0, kSmallBuckets), base::StopRequest::none);
+  EXPECT_FALSE(final_bytes(otherwise.path()) == final_bytes(straight.path()));  // another plan from the start on
+  const test::TemporaryFolder broken;
+  ASSERT_EQ(live_once(GetParam(), broken.path(), 2, 5), base::StopRequest::run_again);
+  ASSERT_EQ(live_once(GetParam(), broken.path(), 2, 0, kSmallBuckets), base::StopRequest::none);
+  EXPECT_TRUE(final_bytes(broken.path()) == final_bytes(straight.path()));
 }
 
 TEST_P(Resume, ManyInterruptionsGiveTheSameBytes) {
