@@ -53,7 +53,9 @@ class GradientSynchronizer::Hook : public torch::autograd::PostAccumulateGradHoo
 };
 
 std::string NonFiniteGradient::text() const {
-  return fmt::format("rank {}, parameter {}, step {}", rank, parameter, step);
+  const std::string others =
+      num_others == 0 ? "" : fmt::format(" and {} other{}", num_others, num_others == 1 ? "" : "s");
+  return fmt::format("rank {}{}, parameter {}, step {}", rank, others, parameter, step);
 }
 
 GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameters, BucketPlan plan,
@@ -285,7 +287,7 @@ void GradientSynchronizer::conclude_agreement() {
   const int num_ranks = channel_->size();
   const auto* fault = faults_.const_data_ptr<std::int64_t>();
   const auto describe = [&](int rank, std::int64_t entry) {
-    return NonFiniteGradient{rank, parameters_[static_cast<std::size_t>(entry - 1)].name, step_of_faults_};
+    return NonFiniteGradient{rank, 0, parameters_[static_cast<std::size_t>(entry - 1)].name, step_of_faults_};
   };
   for (int rank = 0; rank < num_ranks; ++rank) {
     if (fault[rank] == 0) continue;
@@ -295,8 +297,13 @@ void GradientSynchronizer::conclude_agreement() {
                                  .why = "a parameter that the loss does not reach is never trained",
                                  .remedy = "freeze the parameter, or let the loss depend on it on every rank"});
   }
-  for (int rank = 0; rank < num_ranks && !non_finite_; ++rank) {
-    if (fault[num_ranks + rank] != 0) non_finite_ = describe(rank, fault[num_ranks + rank]);
+  for (int rank = 0; rank < num_ranks; ++rank) {
+    if (fault[num_ranks + rank] == 0) continue;
+    if (non_finite_) {
+      ++non_finite_->num_others;
+    } else {
+      non_finite_ = describe(rank, fault[num_ranks + rank]);
+    }
   }
 }
 
@@ -306,16 +313,22 @@ std::optional<NonFiniteGradient> GradientSynchronizer::take_non_finite() {
   const at::Tensor all = all_gather(*channel_, record_->take());
   const auto* step = all.const_data_ptr<std::int64_t>();
   const std::int64_t num_parameters = all.size(1);
+  std::vector<int> index_at;  // of the parameter, by place in the record
+  for (const std::vector<int>& bucket : plan_.parameter_indices) {
+    index_at.insert(index_at.end(), bucket.begin(), bucket.end());
+  }
   std::optional<NonFiniteGradient> first;
   for (int rank = 0; rank < channel_->size(); ++rank) {
-    std::int64_t place = rank * num_parameters;
-    for (const std::vector<int>& bucket : plan_.parameter_indices) {
-      for (const int index : bucket) {
-        const std::int64_t bad_step = step[place++];
-        if (bad_step < 0 || (first && first->step <= bad_step)) continue;
-        first = NonFiniteGradient{rank, parameters_[as_size(index)].name, bad_step};
-      }
+    std::optional<NonFiniteGradient> of_rank;
+    for (std::int64_t place = 0; place < num_parameters; ++place) {
+      const std::int64_t bad_step = step[rank * num_parameters + place];
+      if (bad_step < 0 || (of_rank && of_rank->step <= bad_step)) continue;
+      of_rank =
+          NonFiniteGradient{rank, 0, parameters_[as_size(index_at[static_cast<std::size_t>(place)])].name, bad_step};
     }
+    if (!of_rank) continue;
+    if (first && first->step == of_rank->step) ++first->num_others;
+    if (!first || of_rank->step < first->step) first = of_rank;
   }
   return first;
 }

@@ -28,11 +28,12 @@ namespace leda::distributed {
 
 // A gradient with a NaN or an infinity before the sum over ranks.
 struct NonFiniteGradient {
-  int rank = 0;
+  int rank = 0;        // the lowest that had one in this step
+  int num_others = 0;  // ranks beside it; a statistic over ranks spreads one rank's NaN to all within forward
   std::string parameter;
   std::int64_t step = 0;
 
-  std::string text() const;  // rank 1, parameter first.bias, step 41
+  std::string text() const;  // rank 1, parameter first.bias, step 41; rank 0 and 2 others, ...
 };
 
 class GradientSynchronizer {

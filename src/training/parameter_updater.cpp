@@ -110,7 +110,7 @@ std::optional<SkippedUpdates> ParameterUpdater::settle() {
   SkippedUpdates skipped = std::exchange(skipped_, {});
   if (!synchronizer_.checks_before_sum()) {
     skipped.first = synchronizer_.take_non_finite();
-    const at::Tensor counts = skipped_on_device_.cpu();
+    const at::Tensor counts = skipped_on_device_.cpu().clone();  // .cpu() copies nothing where it is there
     skipped_on_device_.zero_();
     skipped.count = counts.const_data_ptr<std::int64_t>()[0];
     skipped.first_step = counts.const_data_ptr<std::int64_t>()[1];

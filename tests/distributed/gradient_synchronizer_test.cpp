@@ -249,6 +249,21 @@ TEST_P(GradientSynchronizerTest, ANonFiniteGradientNotedOnTheDeviceIsNamedWhenAs
   });
 }
 
+TEST_P(GradientSynchronizerTest, RanksThatAreNotFiniteTogetherAreCounted) {
+  run([](Communicator& communicator) {
+    for (const char* check : {"before_sum", "on_device"}) {
+      const SmallNetwork network;
+      GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = check});
+      step_with(synchronizer, network.losses(0, kNumSamples).sum() * std::nan(""), 5);
+      const auto found = synchronizer.checks_before_sum() ? synchronizer.non_finite() : synchronizer.take_non_finite();
+      ASSERT_TRUE(found);
+      const int others = communicator.size() - 1;
+      EXPECT_EQ(found->num_others, others);
+      EXPECT_EQ(found->text().find("rank 0 and"), others == 0 ? std::string::npos : 0) << found->text();
+    }
+  });
+}
+
 // The hosts do not wait for each other within the step: the name comes with the next one, or when asked for.
 TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOneStepLaterWhereTheCheckIsOnTheDevice) {
   run([](Communicator& communicator) {
