@@ -1,4 +1,7 @@
-"""The same job on 1, 2 and 4 ranks with distributed.reproducible: the same bits, from first step to chosen checkpoint."""
+"""The same job on 1, 2 and 4 ranks with distributed.reproducible: the same bits, from first step to chosen checkpoint.
+
+usage: python reproducible_test.py
+"""
 
 import json
 import unittest
@@ -17,9 +20,9 @@ class Reproducible(JobTestCase):
 
     def reproducible_job(self, name, **options):
         # 12 slices in batches of 5: the last step of an epoch has two, and shares are uneven on 2 and 4 ranks.
-        return self.job(run_folder=self.folder / name, distributed__reproducible="true", discriminator__norm="group",
-                        training__global_batch=5, training__max_gradient_norm=1.0,
-                        run__stages="pretrain,baseline,denoise", **options)
+        return self.job(**{"run_folder": self.folder / name, "distributed__reproducible": "true",
+                           "discriminator__norm": "group", "training__global_batch": 5,
+                           "training__max_gradient_norm": 1.0, "run__stages": "pretrain,baseline,denoise", **options})
 
     def phase_contents(self, name, phase):
         """Networks, optimisers, the best checkpoint's number, and all that was logged of results."""
