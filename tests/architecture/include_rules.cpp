@@ -130,7 +130,8 @@ std::string why_library_header_is_refused(const std::vector<Room>& rooms, const 
     owners += (owners.empty() ? "" : ", ") + room.name + "/";
   }
   if (!owners.empty()) {
-    if (is_test && folder == "support" && header == "mpi.h") return "";  // the main function of all test programs
+    // The main function of all test programs, and what the benchmarks compare with.
+    if (is_test && (folder == "support" || folder == "benchmarks") && header == "mpi.h") return "";
     return fmt::format("only {} may include it (docs/architecture.md)", owners);
   }
   if (starts_with_any(header, std::array{"ATen/", "c10/", "torch/csrc/"})) {

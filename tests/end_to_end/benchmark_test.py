@@ -1,0 +1,77 @@
+"""launch/benchmark distributed on tiny networks: every part runs and is reported. Times are not judged.
+
+usage: python benchmark_test.py
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from leda_job import REPOSITORY, environment
+
+sys.path.insert(0, str(REPOSITORY / "launch"))
+
+import benchmark_page  # noqa: E402
+from shaped_link import ShapedLink  # noqa: E402
+from step_runs import DDP_PYTHON  # noqa: E402
+
+
+class Benchmark(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [sys.executable, str(REPOSITORY / "launch" / "benchmark_distributed.py"), "--tiny", "--pairs", "1",
+                 "--repeats", "1", "--steps", "3", "--ranks", "2", "--output", folder],
+                env=environment(), capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode != 0:
+                raise AssertionError(done.stdout + done.stderr)
+            cls.report = json.loads((Path(folder) / "benchmark_distributed.json").read_text())
+            cls.page = (Path(folder) / "benchmark_distributed.md").read_text()
+
+    def part(self, name, is_possible):
+        """Its entries; None where it was left out, which must have been for the known reason."""
+        self.assertEqual(name in self.report, is_possible)
+        self.assertEqual(name in self.report["left_out"], not is_possible)
+        return self.report.get(name)
+
+    def test_report_says_where_it_comes_from(self):
+        self.assertGreaterEqual(self.report["machine"]["cores"], 1)
+        self.assertIn("--tiny", self.report["command"])
+        self.assertRegex(self.report["commit"], r"^[0-9a-f]{7,}|unknown")
+        self.assertIn(self.report["command"], self.page)
+
+    def test_the_large_sum_is_measured_both_ways(self):
+        for entry in self.part("all_reduce", True):
+            self.assertGreater(entry["communicator_seconds"], 0)
+            self.assertGreater(entry["mpi_seconds"], 0)
+
+    def test_ddp_computes_the_same(self):
+        for entry in self.part("ddp", DDP_PYTHON.exists()) or []:
+            mine, other = entry["last_losses"]
+            self.assertTrue(math.isclose(mine, other, rel_tol=1e-3), entry)
+            self.assertGreater(min(entry["ratio"].values()), 0)
+
+    def test_shaped_links_are_used(self):
+        for entry in self.part("overlap", ShapedLink.is_possible()) or []:
+            self.assertEqual(set(entry["step_seconds"]), {"alone", "overlap", "no_overlap"})
+        for entry in self.part("forecast", ShapedLink.is_possible()) or []:
+            self.assertGreaterEqual(entry["predicted"], entry["alone"])
+            self.assertGreater(entry["measured"], 0)
+
+
+class Page(unittest.TestCase):
+    def test_a_missed_target_is_called_so(self):
+        entry = {"num_ranks": 2, "num_bytes": 2**26, "num_pairs": 15, "communicator_seconds": 0.012,
+                 "mpi_seconds": 0.01, "ratio": 1.2}
+        self.assertIn("1.200 **missed**", "\n".join(benchmark_page.all_reduce_section([entry])))
+        entry["ratio"] = 1.05
+        self.assertIn("1.050 met", "\n".join(benchmark_page.all_reduce_section([entry])))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
