@@ -37,6 +37,19 @@ at::Tensor alias(const at::Tensor& flat, std::int64_t offset, const at::Tensor& 
   return at::empty({0}, flat.options()).set_(flat.storage(), offset, parameter.sizes(), strides);
 }
 
+// In float64 over norms of short rows in the gradients' own precision: accumulating all of it in float64 takes 30 times
+// as long on a CPU, an eighth of a step of a network with 13 M parameters.
+at::Tensor squared_norm_of(const at::Tensor& flat) {
+  constexpr std::int64_t kRow = 4096;
+  const auto precision = flat.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const std::int64_t num_rows = flat.numel() / kRow;
+  const at::Tensor rows = flat.narrow(0, 0, num_rows * kRow).view({num_rows, kRow});
+  const at::Tensor rest = flat.narrow(0, num_rows * kRow, flat.numel() - num_rows * kRow);
+  const at::Tensor of_rows = at::linalg_vector_norm(rows, 2.0, at::IntArrayRef{1}, false, precision);
+  const at::Tensor of_rest = at::linalg_vector_norm(rest, 2.0, at::OptionalIntArrayRef(), false, precision);
+  return of_rows.to(at::kDouble).square().sum() + of_rest.to(at::kDouble).square();
+}
+
 std::size_t as_size(int index) { return static_cast<std::size_t>(index); }
 
 }  // namespace
@@ -346,7 +359,7 @@ at::Tensor GradientSynchronizer::squared_norm() const {
   const auto device = flat_gradients_.empty() ? at::Device(at::kCPU) : flat_gradients_.front().device();
   at::Tensor sum = at::zeros({}, at::TensorOptions().dtype(at::kDouble).device(device));
   for (const at::Tensor& flat : flat_gradients_) {
-    sum += at::linalg_vector_norm(flat, 2.0, {}, false, at::kDouble).square();
+    sum += squared_norm_of(flat);
   }
   return sum;
 }
