@@ -164,7 +164,9 @@ void CheckpointStore::write_checkpoint(std::int64_t step, bool is_last, const Ch
   remove_quietly(temporary);
   try {
     const Manifest head{.step = step, .is_last = is_last, .run_identity = run_identity_, .files = {}};
+    communicator_.note(fmt::format("checkpoint of step {}: writes", step));
     write_checkpoint_folder(temporary, head, content, provenance_json);
+    communicator_.note(fmt::format("checkpoint of step {}: verifies", step));
     verify_checkpoint_folder(temporary, step, true);
     commit(step, temporary);
   } catch (const Damage& damage) {

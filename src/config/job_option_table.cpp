@@ -181,6 +181,13 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
             "the same bits on any number of ranks: each sample by itself, summed in a fixed tree",
             &job.distributed.reproducible);
   table.add("distributed.threads_per_rank", "0 = cores / ranks on this host", &job.threads_per_rank);
+  table.add("distributed.timeout_seconds",
+            "end the job with code 13, naming who is waited for, when a rank neither takes part in a collective nor "
+            "notes progress (a step, a slice, a checkpoint) for so long",
+            &job.watch.timeout_seconds);
+  table.add("distributed.check_collectives",
+            "compare what all ranks call before every collective, and name those that differ; slow, to find mistakes",
+            &job.watch.check_collectives);
   table.add("logging.every_num_steps", "cadence of logged figures", &job.logging.every_num_steps);
   table.add("logging.progress_seconds", "time between progress lines where no terminal is",
             &job.logging.progress_seconds);
@@ -251,6 +258,7 @@ void check_sizes(const training::JobOptions& job) {
   require_at_least<std::int64_t>("discriminator.start_step", job.adversarial.start_step, 0);
   require_at_least<std::int64_t>("data.queue_depth", job.data.queue_depth, 1);
   require_at_least<std::int64_t>("distributed.threads_per_rank", job.threads_per_rank, 0);
+  require_at_least("distributed.timeout_seconds", job.watch.timeout_seconds, 1.0);
   require_at_least<std::int64_t>("distributed.bucket_bytes", job.distributed.bucket_bytes, 1);
   require_at_least<std::int64_t>("distributed.first_bucket_bytes", job.distributed.first_bucket_bytes, 1);
 }

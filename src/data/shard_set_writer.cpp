@@ -105,14 +105,18 @@ bool is_complete(const ShardSet& set, const std::string& origin, std::int64_t sh
   }
 }
 
-void write_shard(const ShardSet& set, const std::string& origin, std::int64_t shard) {
+void write_shard(const ShardSet& set, const std::string& origin, std::int64_t shard,
+                 distributed::Communicator& communicator) {
   ShardWriter writer(set.folder / shard_name(shard), set.shape, origin);
   const std::int64_t first = shard * set.slices_per_shard;
-  for (std::int64_t i = 0; i < slices_of_shard(set, shard); ++i) writer.append(set.slice_at(first + i));
+  for (std::int64_t i = 0; i < slices_of_shard(set, shard); ++i) {
+    communicator.note(fmt::format("{}, slice {}", shard_name(shard), first + i));
+    writer.append(set.slice_at(first + i));
+  }
   writer.finish();
 }
 
-void write_own_shards(const ShardSet& set, const std::string& origin, const distributed::Communicator& communicator,
+void write_own_shards(const ShardSet& set, const std::string& origin, distributed::Communicator& communicator,
                       logging::Console& console) {
   const std::int64_t size = communicator.size();
   const std::int64_t own = (num_shards(set) - communicator.rank() + size - 1) / size;
@@ -120,7 +124,7 @@ void write_own_shards(const ShardSet& set, const std::string& origin, const dist
                                  kProgressIntervalSeconds);
   for (std::int64_t i = 0; i < own; ++i) {
     const std::int64_t shard = i * size + communicator.rank();
-    if (!is_complete(set, origin, shard)) write_shard(set, origin, shard);
+    if (!is_complete(set, origin, shard)) write_shard(set, origin, shard, communicator);
     progress.update(i + 1, size > 1 ? fmt::format("on rank 0 of {}", size) : "");
   }
   progress.finish();

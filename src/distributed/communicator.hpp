@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace leda::distributed {
@@ -47,6 +48,11 @@ class Communicator {
   // A communicator of the same ranks whose calls never mix with this one's: order is kept within each, not between
   // them. Collective. Must not outlive this one.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
+  // For whoever watches this rank (WatchedCommunicator); nothing where nobody does. Not collective.
+  // A sign of life between collectives, "checkpoint, step 40"; ranks may say different things.
+  virtual void note(std::string_view) {}
+  // Goes with this communicator's next collective, "bucket 3, step 41"; the same on every rank.
+  virtual void label_next(std::string_view) {}
   // Ends the whole job with this exit code, now. For a rank that cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

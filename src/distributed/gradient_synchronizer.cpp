@@ -238,6 +238,7 @@ void GradientSynchronizer::send_full_buckets() {
 void GradientSynchronizer::send_bucket(int bucket) {
   if (has_micro_batches_) end_micro_batch(bucket);
   departure_seconds_[as_size(bucket)] = base::steady_seconds();
+  channel_->label_next(fmt::format("bucket {}, step {}", bucket, step_));
   exchange_->start(bucket, flat_gradients_[as_size(bucket)]);
   ++num_sent_;
 }
@@ -291,6 +292,7 @@ void GradientSynchronizer::start_agreement() {
     fault[channel_->rank()] = 1 + (missing - has_gradient_.begin());
   }
   if (non_finite_parameter_) fault[num_ranks + channel_->rank()] = 1 + *non_finite_parameter_;
+  channel_->label_next(fmt::format("faults, step {}", step_));
   agreement_ = channel_->start_all_reduce(faults_);
 }
 

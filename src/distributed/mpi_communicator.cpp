@@ -4,13 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <stdexcept>
 #include <utility>
 
 #include "base/error.hpp"
+#include "distributed/last_resort.hpp"
 #include "distributed/mpi_check.hpp"
 
 namespace leda::distributed {
@@ -247,10 +246,6 @@ std::unique_ptr<Communicator> MpiCommunicator::duplicate() {
   return std::make_unique<MpiCommunicator>(communicator_, max_count_, progress_);
 }
 
-void MpiCommunicator::abort(int exit_code) {
-  std::fflush(nullptr);
-  MPI_Abort(MPI_COMM_WORLD, exit_code);
-  std::_Exit(exit_code);
-}
+void MpiCommunicator::abort(int exit_code) { end_all_ranks(exit_code); }
 
 }  // namespace leda::distributed

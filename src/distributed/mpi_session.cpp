@@ -14,10 +14,18 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "distributed/last_resort.hpp"
 #include "distributed/mpi_check.hpp"
 
 namespace leda::distributed {
 namespace {
+
+// For all ranks to come up and find each other: with many nodes and a slow file system minutes, not hours.
+constexpr double kSecondsToStart = 600.0;
+constexpr const char* kStartMessage =
+    "error: MPI_Init has not returned within 600 s\n"
+    "  why it matters: some rank of the job has not come up, and the others wait for it\n"
+    "  what to try: look at the launcher's messages and at the hosts; start the same command again\n";
 
 std::optional<int> number_in_environment(const char* name) {
   const char* text = std::getenv(name);
@@ -59,6 +67,7 @@ MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   check_mpi(MPI_Initialized(&is_running), "MPI_Initialized");
   if (is_running == 0) {
     prefer_ring_sums();
+    const LastResort limit(kSecondsToStart, static_cast<int>(base::ExitCode::communication), kStartMessage);
     int granted = 0;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
     owns_mpi_ = true;
@@ -88,11 +97,7 @@ bool MpiSession::everybody_arrives_within(double seconds) const {
   return false;
 }
 
-void MpiSession::abort(int exit_code) const {
-  std::fflush(nullptr);
-  MPI_Abort(MPI_COMM_WORLD, exit_code);
-  std::_Exit(exit_code);
-}
+void MpiSession::abort(int exit_code) const { end_all_ranks(exit_code); }
 
 void check_launched_world(int world_size) {
   if (world_size > 1) return;

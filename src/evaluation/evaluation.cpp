@@ -76,6 +76,7 @@ SliceFigures measure_slices(const data::ShardCatalogue& test, std::vector<Candid
   auto figures = all.figures.accessor<double, 4>();
   auto measured = all.measured.accessor<std::int64_t, 1>();
   for (std::int64_t id = communicator.rank(); id < test.num_slices(); id += communicator.size()) {
+    communicator.note(fmt::format("evaluation, slice {}", id));
     const PreparedSlice slice = prepare_slice(test, id, options.window);
     if (!slice.measurable) continue;
     measured[id] = 1;

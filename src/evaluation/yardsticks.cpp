@@ -39,6 +39,7 @@ class TuningSet {
     auto cell = cells.accessor<double, 2>();
     for (const auto& [k, slice] : own_) {
       if (!slice.measurable) continue;
+      communicator_.note(fmt::format("tuning of a yardstick, slice {}", k));
       cell[k][0] = rmse(filter(slice.low_dose_hu), slice.references_hu.front(), slice.body);
       cell[k][1] = 1.0;
     }

@@ -1,13 +1,14 @@
 // leda_dist_train: both stages of LEDA, on any number of ranks. Without arguments the embedded job.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "config/command_line.hpp"
 #include "config/job_option_table.hpp"
+#include "distributed/watched_communicator.hpp"
 #include "programs/run_program.hpp"
 #include "training/job.hpp"
 
@@ -32,8 +33,8 @@ The same command again goes on where the run stopped. Actions:
 Options and their defaults (those of the embedded job where no --config is given):
 )";
 
-ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
-               leda::logging::Console& console) {
+ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Communicator& plain_communicator,
+               leda::logging::Console& console, leda::distributed::RankWatch& watch) {
   leda::training::JobOptions job;
   leda::config::OptionTable table;
   leda::config::bind_job_options(table, job);
@@ -45,6 +46,9 @@ ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Com
   if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
 
   leda::config::check_job_options(job);
+  // Until the job knows which of its runs it is, and watches from there.
+  watch.watch(std::filesystem::path(job.run.folder) / "events", job.watch.timeout_seconds);
+  leda::distributed::WatchedCommunicator communicator(plain_communicator, watch.journal(), job.watch.check_collectives);
   if (line.has("--report")) return leda::training::report_job(job, communicator, console);
   const int threads = leda::programs::set_threads(job.threads_per_rank, communicator);
   if (line.config_file.empty()) {
@@ -53,7 +57,7 @@ ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Com
   console.say(fmt::format("leda_dist_train {}: {} rank{} x {} thread{}", LEDA_VERSION, communicator.size(),
                           communicator.size() == 1 ? "" : "s", threads, threads == 1 ? "" : "s"));
   return leda::training::run_job(job, table.values(), {line.has("--new-run"), line.has("--dry-run")}, communicator,
-                                 console);
+                                 watch, console);
 }
 
 }  // namespace

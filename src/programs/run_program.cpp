@@ -9,13 +9,16 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
+#include "distributed/last_resort.hpp"
 #include "distributed/make_communicator.hpp"
 #include "distributed/mpi_session.hpp"
 
@@ -60,6 +63,41 @@ void complain(const std::string& message) {
   std::fflush(stderr);
 }
 
+// exit() called from inside the program, by a library say, would end this rank with that library's code while the
+// others wait for it; with code 0 launchers may even call it success.
+class ExitGuard {
+ public:
+  explicit ExitGuard(std::string program_name) : state_(std::make_unique<State>(std::move(program_name)).release()) {
+    on_exit(end_job, state_);
+  }
+  ~ExitGuard() { state_->is_inside = false; }
+  ExitGuard(const ExitGuard&) = delete;
+  ExitGuard& operator=(const ExitGuard&) = delete;
+
+  void set_rank(int rank) const { state_->rank = rank; }
+
+ private:
+  struct State {
+    explicit State(std::string name) : program_name(std::move(name)) {}
+    std::string program_name;
+    int rank = 0;
+    bool is_inside = true;
+  };
+
+  static void end_job(int code, void* argument) {
+    const auto* state = static_cast<const State*>(argument);
+    if (!state->is_inside) return;
+    complain(
+        fmt::format("{}: error on rank {}: exit({}) was called inside the program\n"
+                    "  why it matters: the other ranks would wait for this one\n"
+                    "  what to try: report this with the command and its options\n",
+                    state->program_name, state->rank, code));
+    distributed::end_all_ranks(static_cast<int>(ExitCode::internal));
+  }
+
+  State* state_;  // kept to the end of the process: the handler reads it after main has returned
+};
+
 int core_count() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -83,18 +121,38 @@ int set_threads(std::int64_t wanted, distributed::Communicator& communicator) {
 }
 
 int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body) {
+  return run_program(
+      argc, argv, program_name,
+      [&body](const std::vector<std::string>& arguments, distributed::Communicator& communicator,
+              logging::Console& console, distributed::RankWatch&) { return body(arguments, communicator, console); });
+}
+
+int run_program(int argc, char** argv, const std::string& program_name, const WatchedProgramBody& body) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   base::install_stop_handlers();
   // A file-size limit shall be an error of write(), which has a message and an exit code, not a dead process.
   std::signal(SIGXFSZ, SIG_IGN);
+  // Outlives the session: ranks are watched until MPI has ended.
+  std::optional<distributed::RankWatch> watch;
   std::unique_ptr<distributed::MpiSession> session;
   int rank = 0;
+  const ExitGuard exit_guard(program_name);
   try {
     session = std::make_unique<distributed::MpiSession>();
     rank = session->rank();
+    exit_guard.set_rank(rank);
+    watch.emplace(rank, session->size(), [&](const base::Error& verdict) {
+      complain(fmt::format("{}: error, found by rank {}: {}\n", program_name, rank, verdict.what()));
+      distributed::end_all_ranks(static_cast<int>(verdict.exit_code()));
+    });
     logging::Console console(rank);
-    const std::unique_ptr<distributed::Communicator> communicator = distributed::make_communicator(*session);
-    return static_cast<int>(body(arguments, *communicator, console));
+    std::unique_ptr<distributed::Communicator> communicator = distributed::make_communicator(*session);
+    const ExitCode code = body(arguments, *communicator, console, *watch);
+    const std::int64_t end = watch->journal().begin({.operation = "the end of the program (MPI_Finalize)"});
+    const distributed::CollectiveJournal::Blocked blocked(watch->journal(), end);
+    communicator.reset();
+    session.reset();
+    return static_cast<int>(code);
   } catch (...) {
     const Failure failure = current_failure();
     const bool is_alone = session == nullptr || session->size() == 1;

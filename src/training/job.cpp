@@ -268,6 +268,7 @@ void Job::evaluate() {
   if (communicator_.rank() == 0) {
     const fs::path folder = run_folder_ / "evaluation";
     evaluation::write_evaluation(folder, result);
+    communicator_.note("evaluation, picture");
     evaluation::write_comparison_picture(
         folder / "comparison.png", data_.test, methods,
         {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
@@ -414,9 +415,10 @@ ExitCode report_job(const JobOptions& options, distributed::Communicator& commun
 }
 
 ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
-                 distributed::Communicator& communicator, logging::Console& console) {
+                 distributed::Communicator& communicator, distributed::RankWatch& watch, logging::Console& console) {
   require_equal_options(values, communicator);
   const fs::path run_folder = checkpoint::choose_run_folder(options.run.folder, actions.new_run, communicator);
+  watch.watch(run_folder / "events", options.watch.timeout_seconds);
   if (!actions.dry_run && is_finished(run_folder, options, communicator)) {
     keep_run_options(run_folder, values, communicator);
     console.say(fmt::format("the run in {} is finished; --new-run starts another", run_folder.string()));
@@ -441,6 +443,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
     storage::write_file_durably(run_folder / "finished.json", finished.dump(2) + "\n");
   }
   say_results(run_folder, console);
+  communicator.barrier();
   return code;
 }
 

@@ -2,6 +2,7 @@
 // evaluation. A run folder holds
 //   options.cfg  lock.json  finished.json (last)
 //   pretrain/  without_leda/  with_leda/ (with_leda_seed_2/ ...): checkpoints/ log.jsonl tensorboard/ *.safetensors
+//   events/rank_N.json (what a rank did last, where the job stood still)
 //   evaluation/: evaluation.{txt,json,csv} comparison.png
 #pragma once
 
@@ -11,6 +12,7 @@
 
 #include "base/exit_code.hpp"
 #include "distributed/communicator.hpp"
+#include "distributed/rank_watch.hpp"
 #include "logging/console.hpp"
 #include "training/job_options.hpp"
 
@@ -26,7 +28,8 @@ using OptionValues = std::vector<std::pair<std::string, std::string>>;
 
 // Collective. finished, or saved_run_again / saved_do_not_restart after an agreed stop; everything else is thrown.
 base::ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
-                       distributed::Communicator& communicator, logging::Console& console);
+                       distributed::Communicator& communicator, distributed::RankWatch& watch,
+                       logging::Console& console);
 
 // Prints the newest run's table, or how far it is. Collective.
 base::ExitCode report_job(const JobOptions& options, distributed::Communicator& communicator,

@@ -93,6 +93,12 @@ struct TrainingOptions {
   double divergence_factor = 10.0;     // stop when validation is this much worse than its best; 0 = never
 };
 
+// How ranks watch each other (distributed/rank_watch, watched_communicator).
+struct WatchOptions {
+  double timeout_seconds = 600.0;
+  bool check_collectives = false;
+};
+
 struct CheckpointCadence {
   std::int64_t every_num_steps = 1000;
 };
@@ -126,6 +132,7 @@ struct JobOptions {
   CheckpointCadence checkpoint_cadence;
   distributed::SynchronizerOptions distributed;
   std::int64_t threads_per_rank = 0;  // 0 = cores / ranks on this host
+  WatchOptions watch;
   LoggingOptions logging;
   EvaluationJobOptions evaluation;
 };

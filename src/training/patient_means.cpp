@@ -1,6 +1,7 @@
 #include "training/patient_means.hpp"
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <map>
 #include <utility>
@@ -38,9 +39,12 @@ std::vector<logging::Scalar> PatientMeans::reduce(distributed::Communicator& com
   return scalars;
 }
 
-void for_each_slice_of_rank(const data::ShardCatalogue& catalogue, const distributed::Communicator& communicator,
+void for_each_slice_of_rank(const data::ShardCatalogue& catalogue, distributed::Communicator& communicator,
                             const std::function<void(std::int64_t slice_id)>& visit) {
-  for (std::int64_t id = communicator.rank(); id < catalogue.num_slices(); id += communicator.size()) visit(id);
+  for (std::int64_t id = communicator.rank(); id < catalogue.num_slices(); id += communicator.size()) {
+    communicator.note(fmt::format("validation, slice {}", id));
+    visit(id);
+  }
 }
 
 }  // namespace leda::training

@@ -32,7 +32,8 @@ class PatientMeans {
 };
 
 // Calls `visit` for this rank's slices of the data set, every size-th one.
-void for_each_slice_of_rank(const data::ShardCatalogue& catalogue, const distributed::Communicator& communicator,
+// Each is noted: a rank is not silent while it validates.
+void for_each_slice_of_rank(const data::ShardCatalogue& catalogue, distributed::Communicator& communicator,
                             const std::function<void(std::int64_t slice_id)>& visit);
 
 }  // namespace leda::training

@@ -163,7 +163,9 @@ LossReport TrainingLoop::train_step(data::BatchPrefetcher& prefetcher) {
     const logging::Span wait(context_.trace, "data wait", step_);
     return prefetcher.next();
   };
+  context_.communicator.note(fmt::format("step {}: waits for data", step_ + 1));
   const data::StepBatch batch = next();
+  context_.communicator.note(fmt::format("step {}: computes", step_ + 1));
   interval_images_ += batch.global_count;
   const logging::Span span(context_.trace, "step", step_);
   return stage_.train_step(batch);
