@@ -20,8 +20,6 @@
 namespace leda::distributed {
 namespace {
 
-// For all ranks to come up and find each other: with many nodes and a slow file system minutes, not hours.
-constexpr double kSecondsToStart = 600.0;
 constexpr const char* kStartMessage =
     "error: MPI_Init has not returned within 600 s\n"
     "  why it matters: some rank of the job has not come up, and the others wait for it\n"
@@ -35,11 +33,6 @@ std::optional<int> number_in_environment(const char* name) {
   const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (result.ec != std::errc()) return std::nullopt;
   return number;
-}
-
-const char* variable_with_number_of_ranks() {
-  // mpirun's word counts before Slurm's: inside an allocation, mpirun -np 1 means one.
-  return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr ? "OMPI_COMM_WORLD_SIZE" : "SLURM_NTASKS";
 }
 
 void check_thread_level() {
@@ -57,8 +50,8 @@ void check_thread_level() {
 
 void prefer_ring_sums() {
   constexpr int kMostRanks = 64;
-  const std::optional<int> num_ranks = number_in_environment(variable_with_number_of_ranks());
-  if (!num_ranks || *num_ranks > kMostRanks) return;
+  const int num_ranks = announced_world().size;
+  if (num_ranks == 0 || num_ranks > kMostRanks) return;
   setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1", /*overwrite=*/0);
 }
 
@@ -99,14 +92,22 @@ bool MpiSession::everybody_arrives_within(double seconds) const {
 
 void MpiSession::abort(int exit_code) const { end_all_ranks(exit_code); }
 
+AnnouncedWorld announced_world() {
+  // mpirun's word counts before Slurm's: inside an allocation, mpirun -np 1 means one.
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS"}) {
+    if (std::getenv(variable) == nullptr) continue;
+    return {number_in_environment(variable).value_or(0), variable};
+  }
+  return {};
+}
+
 void check_launched_world(int world_size) {
   if (world_size > 1) return;
-  const char* variable = variable_with_number_of_ranks();
-  const std::optional<int> num_announced = number_in_environment(variable);
-  if (!num_announced || *num_announced <= 1) return;
+  const AnnouncedWorld announced = announced_world();
+  if (announced.size <= 1) return;
   throw base::Error(
       base::ExitCode::communication,
-      {.what = fmt::format("{} announces {} ranks, but this process is alone", variable, *num_announced),
+      {.what = fmt::format("{} announces {} ranks, but this process is alone", announced.variable, announced.size),
        .value = "world size 1",
        .why = "each process would train by itself, all of them into the same folder",
        .remedy =

@@ -2,6 +2,8 @@
 // between. Where something else has started MPI already (a test program's main), it is used and left running.
 #pragma once
 
+#include <string>
+
 namespace leda::distributed {
 
 class MpiSession {
@@ -35,8 +37,15 @@ class MpiSession {
 // MPI's. A user's own choice (mpirun --mca) stays, too; other MPIs do not read the variable.
 void prefer_ring_sums();
 
-// Error(communication) if OMPI_COMM_WORLD_SIZE or SLURM_NTASKS announce more than one rank while MPI found one: the
-// N processes would each train alone, into the same folder. SLURM_NTASKS counts only inside a task of srun
+// How many ranks the launcher announces, and by which variable: OMPI_COMM_WORLD_SIZE, PMI_SIZE (MPICH's), SLURM_NTASKS.
+struct AnnouncedWorld {
+  int size = 0;  // 0 = no launcher says anything
+  std::string variable;
+};
+AnnouncedWorld announced_world();
+
+// Error(communication) if OMPI_COMM_WORLD_SIZE, PMI_SIZE or SLURM_NTASKS announce more than one rank while MPI found
+// one: the N processes would each train alone, into the same folder. SLURM_NTASKS counts only inside a task of srun
 // (SLURM_PROCID beyond the batch step), because a batch script may start one process by itself.
 void check_launched_world(int world_size);
 

@@ -1,6 +1,7 @@
 #include "training/job.hpp"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "checkpoint/run_folder.hpp"
+#include "distributed/launch_sanity.hpp"
 #include "distributed/stop_agreement.hpp"
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
@@ -426,6 +428,8 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
     return ExitCode::finished;
   }
   const checkpoint::RunFolderLock lock(run_folder, communicator, console);
+  distributed::check_launch(communicator, {.run_folder = run_folder, .num_threads = at::get_num_threads()},
+                            actions.dry_run, console);
   console.say(fmt::format("run folder {}; options:", fs::absolute(run_folder).string()));
   for (const auto& [name, value] : values) console.say(fmt::format("  {} = {}", name, value));
   if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
