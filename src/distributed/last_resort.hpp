@@ -24,6 +24,10 @@ class LastResort {
   std::thread timer_;
 };
 
+// For all ranks to come up and find each other, before options say how long to wait: with many nodes and a slow file
+// system minutes, not hours.
+constexpr double kSecondsToStart = 600.0;
+
 // Ends all ranks with this exit code: MPI_Abort where MPI runs, and two seconds later at most the end of this process,
 // which launchers take as the end of the job. From any thread.
 [[noreturn]] void end_all_ranks(int exit_code);

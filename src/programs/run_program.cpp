@@ -98,6 +98,16 @@ class ExitGuard {
   State* state_;  // kept to the end of the process: the handler reads it after main has returned
 };
 
+std::unique_ptr<distributed::Communicator> connect(const distributed::MpiSession& session,
+                                                   const std::string& program_name) {
+  const distributed::LastResort limit(
+      distributed::kSecondsToStart, static_cast<int>(ExitCode::communication),
+      fmt::format("{}: error on rank {}: the ranks have not connected within {:.0f} s\n"
+                  "  what to try: look whether all ranks run; start the same command again\n",
+                  program_name, session.rank(), distributed::kSecondsToStart));
+  return distributed::make_communicator(session);
+}
+
 int core_count() {
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
@@ -146,7 +156,7 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
       distributed::end_all_ranks(static_cast<int>(verdict.exit_code()));
     });
     logging::Console console(rank);
-    std::unique_ptr<distributed::Communicator> communicator = distributed::make_communicator(*session);
+    std::unique_ptr<distributed::Communicator> communicator = connect(*session, program_name);
     const ExitCode code = body(arguments, *communicator, console, *watch);
     const std::int64_t end = watch->journal().begin({.operation = "the end of the program (MPI_Finalize)"});
     const distributed::CollectiveJournal::Blocked blocked(watch->journal(), end);
