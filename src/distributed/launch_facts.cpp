@@ -6,7 +6,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -17,6 +16,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
+#include "distributed/clock_offset.hpp"
 #include "distributed/mpi_session.hpp"
 
 namespace leda::distributed {
@@ -25,7 +25,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int kClockRounds = 5;
 // Until a file that rank 0 has written is seen on another host: network file systems remember what was not there.
 constexpr double kSecondsToAppear = 3.0;
 
@@ -62,24 +61,6 @@ std::int64_t free_shared_memory() {
   struct statvfs facts {};
   if (statvfs("/dev/shm", &facts) != 0) return -1;
   return static_cast<std::int64_t>(facts.f_bavail) * static_cast<std::int64_t>(facts.f_frsize);
-}
-
-// Readings taken at about the same moments on all ranks: each follows a barrier.
-std::vector<double> clock_readings(Communicator& communicator) {
-  std::vector<double> readings;
-  for (int round = 0; round < kClockRounds; ++round) {
-    communicator.barrier();
-    readings.push_back(base::unix_seconds());
-  }
-  return readings;
-}
-
-// The median over rounds: a rank that left one barrier late does not count.
-double clock_offset(const std::vector<double>& readings, const std::vector<double>& of_rank_zero) {
-  std::vector<double> offsets;
-  for (std::size_t i = 0; i < readings.size(); ++i) offsets.push_back(readings[i] - of_rank_zero[i]);
-  std::nth_element(offsets.begin(), offsets.begin() + kClockRounds / 2, offsets.end());
-  return offsets[kClockRounds / 2];
 }
 
 bool appears(const fs::path& path, const std::string& text) {
@@ -128,7 +109,7 @@ Json own_facts(Communicator& communicator, const LaunchInputs& inputs) {
           {"bus_id", inputs.device.bus_id},
           {"build", build_identity()},
           {"sees_run_folder", sees_run_folder(communicator, inputs.run_folder)},
-          {"clock", clock_readings(communicator)},
+          {"clock_offset", -estimate_clock_offset(communicator, base::unix_seconds).seconds},
           {"threads", inputs.num_threads},
           {"cores", allowed_cores()},
           {"shm", free_shared_memory()}};
@@ -139,11 +120,8 @@ Json own_facts(Communicator& communicator, const LaunchInputs& inputs) {
 std::vector<LaunchFacts> gather_launch_facts(Communicator& communicator, const LaunchInputs& inputs) {
   const std::string own = own_facts(communicator, inputs).dump(-1, ' ', false, Json::error_handler_t::replace);
   std::vector<LaunchFacts> ranks;
-  std::vector<double> reference;
   for (const std::string& text : all_gather_texts(communicator, own)) {
     const Json json = Json::parse(text);
-    const auto readings = json.at("clock").get<std::vector<double>>();
-    if (ranks.empty()) reference = readings;
     ranks.push_back({.rank = static_cast<int>(ranks.size()),
                      .local_size = json.at("local_size"),
                      .host = json.at("host"),
@@ -154,7 +132,7 @@ std::vector<LaunchFacts> gather_launch_facts(Communicator& communicator, const L
                      .device = {json.at("needs_device"), json.at("visible_devices"), json.at("bus_id")},
                      .build = json.at("build"),
                      .sees_run_folder = json.at("sees_run_folder"),
-                     .clock_offset_seconds = clock_offset(readings, reference),
+                     .clock_offset_seconds = json.at("clock_offset"),
                      .num_threads = json.at("threads"),
                      .cores = json.at("cores").get<std::vector<int>>(),
                      .shm_free_bytes = json.at("shm")});

@@ -19,6 +19,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "training/replica_check.hpp"
 
 namespace leda::training {
 namespace {
@@ -302,6 +303,7 @@ void TrainingLoop::validate() {
 
 checkpoint::CheckpointContent TrainingLoop::content() const {
   StageState stage = stage_.state();
+  require_equal_replicas(stage.networks, step_, context_.communicator);
   nlohmann::json facts = nlohmann::json::object();
   for (const auto& [name, text] : stage.facts) facts[name] = text;
   const nlohmann::json state = {

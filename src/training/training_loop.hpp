@@ -63,6 +63,7 @@ class TrainingLoop {
   WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void validate();
   [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value) const;
+  // Collective: ranks that have drifted apart save nothing.
   checkpoint::CheckpointContent content() const;
   std::string provenance() const;
   void after_save();

@@ -3,11 +3,15 @@
 usage: python faults_test.py
 """
 
+import os
+import signal
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
 from fault_campaign import Campaign, all_faults, named_ranks, quick_faults
+from leda_job import JobTestCase, Running, last_step
 
 
 class Faults(unittest.TestCase):
@@ -33,6 +37,30 @@ class Faults(unittest.TestCase):
         self.assertEqual(named_ranks("MPI_ABORT was invoked on rank 0 in communicator"), set())
         self.assertEqual(named_ranks("  Process name: [[24119,1],1]\n  Exit code:    3"), {1})
         self.assertEqual(named_ranks("fault injector: kill at rank 1"), set())
+
+
+class Suspended(JobTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write_phantoms()
+
+    def test_a_job_that_slept_as_a_whole_goes_on(self):
+        timeout = 2
+        command = self.job(run__stages="baseline", denoiser__num_steps=1000000, distributed__timeout_seconds=timeout)
+        folder = self.folder / "run" / "without_leda"
+        with Running(command, ranks=2) as running:
+            running.wait_until(lambda: last_step(folder) >= 3)
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                for rank in running.ranks():
+                    os.kill(rank, number)
+                if number == signal.SIGSTOP:
+                    time.sleep(2 * timeout)
+            step = last_step(folder)
+            time.sleep(timeout)
+            running.wait_until(lambda: last_step(folder) > step)
+            running.process.send_signal(signal.SIGUSR1)
+            self.assert_ended(running.ended(), 85)
 
 
 if __name__ == "__main__":
