@@ -17,19 +17,22 @@ using testing::HasSubstr;
 std::vector<LaunchFacts> sound_launch() {
   std::vector<LaunchFacts> facts;
   for (int rank = 0; rank < 4; ++rank) {
-    facts.push_back({.rank = rank,
-                     .local_size = 2,
-                     .host = rank < 2 ? "alpha" : "beta",
-                     .process = 100 + rank,
-                     .world_size = 4,
-                     .announced_size = 4,
-                     .announced_by = "OMPI_COMM_WORLD_SIZE",
-                     .device = {true, 2, rank % 2 == 0 ? "0000:3b:00.0" : "0000:86:00.0"},
-                     .build = "program 1, LibTorch 2",
-                     .clock_offset_seconds = 0.01 * rank,
-                     .num_threads = 4,
-                     .cores = {0, 1, 2, 3, 4, 5, 6, 7},
-                     .shm_free_bytes = std::int64_t{8} << 30});
+    LaunchFacts& fact = facts.emplace_back();
+    fact.rank = rank;
+    fact.local_size = 2;
+    fact.host = rank < 2 ? "alpha" : "beta";
+    fact.process = 100 + rank;
+    fact.world_size = 4;
+    fact.announced_size = 4;
+    fact.announced_by = "OMPI_COMM_WORLD_SIZE";
+    fact.device.is_needed = true;
+    fact.device.num_visible = 2;
+    fact.device.bus_id = rank % 2 == 0 ? "0000:3b:00.0" : "0000:86:00.0";
+    fact.build = "program 1, LibTorch 2";
+    fact.clock_offset_seconds = 0.01 * rank;
+    fact.num_threads = 4;
+    fact.cores = {0, 1, 2, 3, 4, 5, 6, 7};
+    fact.shm_free_bytes = std::int64_t{8} << 30;
   }
   return facts;
 }
