@@ -25,26 +25,37 @@ INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 SEED = 20
 TIMEOUT = 4.0        # distributed.timeout_seconds
 MAX_SECONDS = 120.0  # then the job is taken for hung
-STEPS = 6
-CHECKPOINT_STEP = 4  # the one at which ranks fail while it is written
-FAULTY_STEP = 4      # counted from 1; of the faults within a step
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Steps are counted from 1."""
+    options: dict
+    results: tuple     # files that an undisturbed run and a resumed one share to the last byte
+    steps: int
+    validation: int    # a step with a validation, at which ranks fail
+    checkpoint: int    # a step with a checkpoint, the second; ranks fail while it is written
+    faulty: int        # the step of all other faults, after the first checkpoint
+
 
 OPTIONS = {
     **TINY_OPTIONS,
     **PHANTOM_OPTIONS,
-    "autoencoder.num_steps": STEPS,
-    "denoiser.num_steps": STEPS,
+    "data.dose_fraction": 0.05,
     "discriminator.start_step": 0,
     "discriminator.norm": "group",
-    "training.validate_every_num_steps": 3,
-    "checkpoint.every_num_steps": 2,
     "distributed.timeout_seconds": TIMEOUT,
     "distributed.first_bucket_bytes": 4096,
 }
 STAGES = {
-    1: ({"run.stages": "pretrain", "distributed.bucket_bytes": 1 << 18}, ["pretrain/autoencoder.safetensors"]),
-    2: ({"run.stages": "baseline,evaluate", "distributed.bucket_bytes": 8192},
-        ["without_leda/denoiser.safetensors", "evaluation/evaluation.csv"]),
+    1: Stage({"run.stages": "pretrain", "distributed.bucket_bytes": 1 << 18, "autoencoder.num_steps": 6,
+              "training.validate_every_num_steps": 3, "checkpoint.every_num_steps": 2},
+             ("pretrain/autoencoder.safetensors",), steps=6, validation=3, checkpoint=4, faulty=4),
+    # Long enough that the evaluation finds a living network.
+    2: Stage({"run.stages": "baseline,evaluate", "distributed.bucket_bytes": 1 << 16, "denoiser.num_steps": 50,
+              "denoiser.channels": 16, "denoiser.learning_rate": 3e-3, "denoiser.beta1": 0.9,
+              "training.validate_every_num_steps": 15, "checkpoint.every_num_steps": 10},
+             ("without_leda/denoiser.safetensors", "evaluation/evaluation.csv"), steps=50, validation=15,
+             checkpoint=20, faulty=14),
 }
 
 
@@ -134,7 +145,8 @@ def quick_faults():
 class Trace:
     """The calls of one rank in an undisturbed run, and where in it a point lies."""
 
-    def __init__(self, path):
+    def __init__(self, path, stage):
+        self.stage = stage
         self.calls = [tuple(line.split("\t")) for line in path.read_text().splitlines()]
 
     def positions(self, name, type="", path=""):
@@ -152,10 +164,10 @@ class Trace:
     def buckets(self):
         """Positions of the buckets of each step: the only sums of float32 in these jobs."""
         sums = self.positions("MPI_Iallreduce", "float")
-        if not sums or len(sums) % STEPS:
-            raise AssertionError(f"{len(sums)} sums of float32 in {STEPS} steps: the points of a step cannot be told")
-        per_step = len(sums) // STEPS
-        return [sums[i * per_step:(i + 1) * per_step] for i in range(STEPS)]
+        per_step, rest = divmod(len(sums), self.stage.steps)
+        if per_step < 2 or rest:
+            raise AssertionError(f"{len(sums)} sums of float32 in {self.stage.steps} steps: which are whose?")
+        return {i + 1: sums[i * per_step:(i + 1) * per_step] for i in range(self.stage.steps)}
 
     def point(self, name):
         if name in ("MPI_Init", "MPI_Finalize", "MPI_Comm_dup"):
@@ -167,10 +179,10 @@ class Trace:
             # Of the last slice: those before it are loaded ahead, and the files are opened once before the first step.
             return self.number(self.positions("pread", path="/train/")[-1], "pread", path="/train/")
         if name == "validation":
-            return self.after(steps[2][-1], "pread", path="/validation/")
+            return self.after(steps[self.stage.validation][-1], "pread", path="/validation/")
         if name == "evaluation":
-            return self.after(steps[-1][-1], "pread", path="/test/")
-        own, before = steps[FAULTY_STEP - 1], steps[FAULTY_STEP - 2]
+            return self.after(steps[self.stage.steps][-1], "pread", path="/test/")
+        own, before = steps[self.stage.faulty], steps[self.stage.faulty - 1]
         if name == "computing":
             # Milliseconds after the last call of the step before: while data, forward or backward are under way.
             return self.number(before[-1], "MPI_Iallreduce", "float")
@@ -181,12 +193,12 @@ class Trace:
         if name == "finish":
             return self.after(own[-1], "MPI_Waitall")
         if name == "stop agreement":
-            votes = [i for i in self.positions("MPI_Iallreduce", "int64") if i < steps[FAULTY_STEP][0]]
+            votes = [i for i in self.positions("MPI_Iallreduce", "int64") if i < steps[self.stage.faulty + 1][0]]
             return self.number(votes[-1], "MPI_Iallreduce", "int64")
         if name == "while another rank saves":
-            return self.after(steps[CHECKPOINT_STEP - 1][-1], "MPI_Bcast")
+            return self.after(steps[self.stage.checkpoint][-1], "MPI_Bcast")
         call = name.removeprefix("checkpoint ")
-        of_this_save = [i for i in self.positions(call, path="/checkpoints/") if i > steps[CHECKPOINT_STEP - 1][-1]]
+        of_this_save = [i for i in self.positions(call, path="/checkpoints/") if i > steps[self.stage.checkpoint][-1]]
         return self.number(of_this_save[0], call, path="/checkpoints/")
 
 
@@ -199,7 +211,7 @@ class Campaign:
 
     def command(self, stage, ranks, run_folder):
         return ["mpirun", "-np", str(ranks), TRAIN, "--config", str(self.folder / "tiny.cfg"),
-                *as_arguments({**STAGES[stage][0], "run.folder": run_folder})]
+                *as_arguments({**STAGES[stage].options, "run.folder": run_folder})]
 
     def run(self, command, **variables):
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -229,7 +241,7 @@ class Campaign:
 
     def result(self, stage, run_folder):
         """The files that count, or nothing where one is missing."""
-        paths = [run_folder / name for name in STAGES[stage][1]]
+        paths = [run_folder / name for name in STAGES[stage].results]
         return [path.read_bytes() for path in paths] if all(path.exists() for path in paths) else None
 
     def reference(self, stage, ranks):
@@ -246,7 +258,7 @@ class Campaign:
                 if outcome.code != 0:
                     raise AssertionError(f"the undisturbed run ended with {outcome.code}\n{outcome.output}")
             self.references[stage, ranks] = (self.result(stage, run_folder),
-                                             [Trace(Path(f"{trace}.{rank}")) for rank in range(ranks)])
+                                             [Trace(Path(f"{trace}.{rank}"), STAGES[stage]) for rank in range(ranks)])
         return self.references[stage, ranks]
 
     def inject(self, fault):
@@ -316,8 +328,9 @@ def table(rows, seconds):
         "",
         f"- {len(rows)} faults, {len(rows) - len(failed)} passed; hung: {hung}; silent successes: {silent}; "
         f"slowest end {slowest:.1f} s after the fault",
-        f"- distributed.timeout_seconds = {TIMEOUT:g}, one thread a rank, {STEPS} steps a stage, checkpoints every 2, "
-        f"validation every 3; the fault strikes in step {FAULTY_STEP} where it is one of a step; seed {SEED}",
+        f"- distributed.timeout_seconds = {TIMEOUT:g}, one thread a rank; "
+        + "; ".join(f"stage {n}: {s.steps} steps, faults of a step in step {s.faulty}, of a checkpoint at {s.checkpoint}"
+                    for n, s in STAGES.items()) + f"; seed {SEED}",
         f"- commit {command_text('git', 'rev-parse', '--short', 'HEAD')}; "
         f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores; {seconds / 60:.0f} minutes; "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}",
