@@ -48,10 +48,38 @@ target_compile_definitions(leda_torch INTERFACE AT_PER_OPERATOR_HEADERS)
 target_link_libraries(leda_torch INTERFACE ${LEDA_TORCH_CPU} ${LEDA_TORCH_C10})
 target_link_options(leda_torch INTERFACE
   -Wl,-rpath,${LEDA_TORCH_LIB} -Wl,-rpath-link,${LEDA_CUDA_WHEELS}/cu13/lib)
-if(LEDA_CUDA)
+
+# The GPU side. CUDA's and NCCL's own headers, from the wheels' folders only: a toolkit of the machine may be of another
+# version. Where the headers are, NCCL code is compiled in every build; from the same objects a program is linked
+# for GPUs or without them (src/CMakeLists.txt).
+set(LEDA_CUDA_INCLUDE "${LEDA_CUDA_WHEELS}/cu13/include" CACHE PATH "Folder of cuda_runtime_api.h, CUDA 13.0")
+set(LEDA_NCCL_ROOT "${LEDA_CUDA_WHEELS}/nccl" CACHE PATH "Folder with NCCL's include/ and lib/, version 2.28")
+set(LEDA_HAS_NCCL ON)
+foreach(HEADER ${LEDA_CUDA_INCLUDE}/cuda_runtime_api.h ${LEDA_CUDA_INCLUDE}/crt/host_defines.h
+        ${LEDA_CUDA_INCLUDE}/cccl/nv/target ${LEDA_NCCL_ROOT}/include/nccl.h)
+  if(NOT EXISTS ${HEADER})
+    set(LEDA_HAS_NCCL OFF)
+    set(LEDA_MISSING_HEADER ${HEADER})
+  endif()
+endforeach()
+set(LEDA_HAS_NCCL ${LEDA_HAS_NCCL} CACHE INTERNAL "NCCL's and CUDA's headers were found")
+if(LEDA_HAS_NCCL)
   find_library(LEDA_TORCH_CUDA torch_cuda PATHS ${LEDA_TORCH_LIB} NO_DEFAULT_PATH REQUIRED)
   find_library(LEDA_C10_CUDA c10_cuda PATHS ${LEDA_TORCH_LIB} NO_DEFAULT_PATH REQUIRED)
-  # Libraries only the CUDA libraries themselves need are found at run time by LibTorch's own paths.
-  target_link_options(leda_torch INTERFACE
+  add_library(leda_nccl_headers INTERFACE)
+  target_include_directories(leda_nccl_headers SYSTEM INTERFACE
+    ${LEDA_NCCL_ROOT}/include ${LEDA_CUDA_INCLUDE} ${LEDA_CUDA_INCLUDE}/cccl)
+  add_library(leda_nccl INTERFACE)
+  target_link_libraries(leda_nccl INTERFACE leda_nccl_headers
+    ${LEDA_NCCL_ROOT}/lib/libnccl.so.2 ${LEDA_CUDA_INCLUDE}/../lib/libcudart.so.13)
+  target_link_options(leda_nccl INTERFACE
+    -Wl,-rpath,${LEDA_NCCL_ROOT}/lib -Wl,-rpath,${LEDA_CUDA_INCLUDE}/../lib)
+  # Nothing names a symbol of LibTorch's CUDA part, which registers itself when loaded. Libraries that only it needs are
+  # found at run time by its own paths.
+  add_library(leda_torch_cuda INTERFACE)
+  target_link_options(leda_torch_cuda INTERFACE
     -Wl,--no-as-needed ${LEDA_TORCH_CUDA} ${LEDA_C10_CUDA} -Wl,--as-needed -Wl,--allow-shlib-undefined)
+  target_link_libraries(leda_torch_cuda INTERFACE ${LEDA_C10_CUDA})
+elseif(LEDA_CUDA)
+  message(FATAL_ERROR "LEDA_CUDA needs ${LEDA_MISSING_HEADER}. Run launch/setup --cuda, or name LEDA_CUDA_INCLUDE and LEDA_NCCL_ROOT.")
 endif()

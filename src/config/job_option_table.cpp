@@ -180,6 +180,8 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("distributed.reproducible",
             "the same bits on any number of ranks: each sample by itself, summed in a fixed tree",
             &job.distributed.reproducible);
+  table.add("distributed.init_timeout_seconds", "time for several ranks' GPUs to connect",
+            &job.devices.init_timeout_seconds);
   table.add("distributed.threads_per_rank", "0 = cores / ranks on this host", &job.threads_per_rank);
   table.add("distributed.timeout_seconds",
             "end the job with code 13, naming who is waited for, when a rank neither takes part in a collective nor "
@@ -257,6 +259,7 @@ void check_sizes(const training::JobOptions& job) {
   require_at_least("discriminator.layers", job.discriminator.layers, 1);
   require_at_least<std::int64_t>("discriminator.start_step", job.adversarial.start_step, 0);
   require_at_least<std::int64_t>("data.queue_depth", job.data.queue_depth, 1);
+  require_at_least("distributed.init_timeout_seconds", job.devices.init_timeout_seconds, 1.0);
   require_at_least<std::int64_t>("distributed.threads_per_rank", job.threads_per_rank, 0);
   require_at_least("distributed.timeout_seconds", job.watch.timeout_seconds, 1.0);
   require_at_least<std::int64_t>("distributed.bucket_bytes", job.distributed.bucket_bytes, 1);

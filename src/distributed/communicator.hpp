@@ -1,6 +1,7 @@
 // What ranks say to each other, on tensors. Every call is collective: all ranks make the same calls in the same order
 // with equal shapes and types. Tensors are contiguous; a rank may hold none of the samples, but never skips a call.
-// Implementations: SingleProcessCommunicator, MpiCommunicator; ThreadCommunicator in the tests. A communicator lives in
+// Implementations: SingleProcessCommunicator, MpiCommunicator, NcclCommunicator (device memory), DeviceCommunicator (both
+// kinds of memory); ThreadCommunicator in the tests. A communicator lives in
 // main and outlives its users; it is used from one thread (autograd's hooks run on the thread that called backward).
 //
 // Sums are taken in float64, float32, bfloat16, int64 and uint8; a bfloat16 sum is rounded after every addition, in an
@@ -45,8 +46,8 @@ class Communicator {
   // Replaces `tensor` on every rank by rank `root`'s. Any type.
   virtual void broadcast(at::Tensor tensor, int root) = 0;
   virtual void barrier() = 0;
-  // A communicator of the same ranks whose calls never mix with this one's: order is kept within each, not between
-  // them. Collective. Must not outlive this one.
+  // A communicator of the same ranks whose calls never mix with this one's: in host memory order is kept within each,
+  // not between them; on devices all share one order (NcclCommunicator). Collective. Must not outlive this one.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
   // For whoever watches this rank (WatchedCommunicator); nothing where nobody does. Not collective.
   // A sign of life between collectives, "checkpoint, step 40"; ranks may say different things.

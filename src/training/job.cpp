@@ -1,6 +1,5 @@
 #include "training/job.hpp"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
@@ -24,6 +23,7 @@
 #include "training/autoencoder_file.hpp"
 #include "training/denoiser_file.hpp"
 #include "training/denoiser_stage.hpp"
+#include "training/device_placement.hpp"
 #include "training/job_data.hpp"
 #include "training/phase_trace.hpp"
 #include "training/pretrain_stage.hpp"
@@ -66,26 +66,11 @@ std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
   return phases;
 }
 
-at::Device resolve_device(const std::string& wanted, const distributed::Communicator& communicator) {
-  const bool has_gpu = at::hasCUDA();
-  if (wanted == "cpu" || (wanted == "auto" && !has_gpu)) return at::kCPU;
-  if (!has_gpu) {
-    throw base::ErrorOnAllRanks(ExitCode::options,
-                                {.what = "run.device = cuda, but this program finds no GPU",
-                                 .value = "no CUDA device",
-                                 .why = "",
-                                 .remedy = "build with the cuda preset on a machine with a driver, or "
-                                           "set run.device = cpu"});
-  }
-  if (communicator.size() > 1) {
-    throw base::ErrorOnAllRanks(
-        ExitCode::options,
-        {.what = "several ranks on GPUs need the NCCL communicator, which this version does not have",
-         .value = fmt::format("{} ranks", communicator.size()),
-         .why = "MPI would have to move device memory",
-         .remedy = "one rank on one GPU (mpirun -np 1), or run.device = cpu on any number of ranks"});
-  }
-  return at::Device(at::kCUDA, 0);
+// Collectives on GPUs have the time that all others have.
+distributed::DeviceOptions device_options(const JobOptions& options) {
+  distributed::DeviceOptions devices = options.devices;
+  devices.timeout_seconds = options.watch.timeout_seconds;
+  return devices;
 }
 
 class Job {
@@ -93,12 +78,13 @@ class Job {
   Job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
       fs::path run_folder)
       : options_(options),
-        communicator_(communicator),
+        placement_(options.run.device, communicator, device_options(options)),
+        communicator_(placement_.communicator()),
         console_(console),
         run_folder_(std::move(run_folder)),
         window_(ct::window_of(options.data.window)),
-        settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat,
-                  resolve_device(options.run.device, communicator), options.run.seed},
+        settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat, placement_.device(),
+                  options.run.seed},
         data_(open_job_data(options, communicator, console)) {}
 
   ExitCode run();
@@ -140,7 +126,8 @@ class Job {
   void check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading);
 
   const JobOptions& options_;
-  distributed::Communicator& communicator_;
+  DevicePlacement placement_;
+  distributed::Communicator& communicator_;  // placement's
   logging::Console& console_;
   fs::path run_folder_;
   base::Stopwatch stopwatch_;

@@ -9,6 +9,7 @@
 
 #include "checkpoint/checkpoint_store.hpp"
 #include "distributed/bucket_plan.hpp"
+#include "distributed/device_ranks.hpp"
 #include "language/candidate_words.hpp"
 #include "models/autoencoder.hpp"
 #include "models/denoiser.hpp"
@@ -131,6 +132,7 @@ struct JobOptions {
   checkpoint::CheckpointOptions checkpoint;
   CheckpointCadence checkpoint_cadence;
   distributed::SynchronizerOptions distributed;
+  distributed::DeviceOptions devices;
   std::int64_t threads_per_rank = 0;  // 0 = cores / ranks on this host
   WatchOptions watch;
   LoggingOptions logging;

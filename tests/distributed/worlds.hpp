@@ -16,6 +16,8 @@ struct World {
   std::string name;
   std::function<void(const std::function<void(distributed::Communicator&)>&)> run;
   bool carries_large_tensors = true;  // false where messages are cut into tiny pieces
+  // False where all duplicates share one order of collectives (NCCL: one stream).
+  bool orders_duplicates_freely = true;
 };
 
 std::vector<World> local_worlds();

@@ -1,0 +1,92 @@
+// A job whose ranks reduce over NCCL on the fake GPU, 20 steps, while rank 1 meets the fault that is asked for.
+// nccl_faults_test.py starts it and looks at how it ends.
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <stdexcept>
+#include <string>
+
+#include "base/error.hpp"
+#include "distributed/device_ranks.hpp"
+#include "distributed/nccl_communicator.hpp"
+#include "programs/run_program.hpp"
+#include "tests/distributed/fake_gpu/fake_gpu.hpp"
+
+namespace {
+
+using leda::base::ExitCode;
+using leda::distributed::Communicator;
+using leda::test::fake_gpu::MachineOptions;
+
+constexpr int kNumSteps = 20;
+constexpr int kFaultyStep = 5;
+constexpr int kFaultyRank = 1;
+
+const std::map<std::string, MachineOptions> kFaultyMachines = {
+    {"none", {}},
+    {"in_progress", {.faults = {.calls_in_progress = 20}}},
+    {"slow_link", {.faults = {.link_seconds = 0.05}}},
+    {"late_start", {.faults = {.init_polls = 300}}},
+    {"start_never_ends", {.faults = {.init_polls = -1}}},
+    {"start_fails", {.faults = {.init_result = ncclSystemError}}},
+    {"system_error", {.faults = {.failing_call = kFaultyStep, .call_result = ncclSystemError}}},
+    {"remote_error", {.faults = {.failing_collective = kFaultyStep, .async_result = ncclRemoteError}}},
+    {"remote_error_and_abort_hangs",
+     {.faults = {.failing_collective = kFaultyStep, .async_result = ncclRemoteError, .abort_hangs = true}}},
+    {"hang", {.faults = {.hanging_collective = kFaultyStep}}},
+    {"hang_and_abort_hangs", {.faults = {.hanging_collective = kFaultyStep, .abort_hangs = true}}},
+    {"finalize_hangs", {.faults = {.finalize_hangs = true}}},
+    {"one_device_for_all", {.is_one_device = true}},
+    {"too_few_devices", {.num_devices = 0}},
+    {"exception", {}},
+    {"kill", {}},
+    {"stop", {}},
+};
+
+void meet_fault_between_start_and_wait(const std::string& fault) {
+  if (fault == "exception") throw std::runtime_error("a mistake in the middle of a step");
+  if (fault == "kill") std::raise(SIGKILL);
+  if (fault == "stop") std::raise(SIGSTOP);
+}
+
+void train(Communicator& communicator, cudaStream_t compute_stream, const std::string& fault) {
+  for (int step = 0; step < kNumSteps; ++step) {
+    const at::Tensor gradient = at::full({1000}, 1.0, at::kFloat);
+    const auto pending = communicator.start_all_reduce(gradient);
+    if (communicator.rank() == kFaultyRank && step == kFaultyStep) meet_fault_between_start_and_wait(fault);
+    pending->wait();
+    cudaStreamSynchronize(compute_stream);
+    if (!gradient.equal(at::full({1000}, communicator.size(), at::kFloat))) throw std::logic_error("a wrong sum");
+  }
+}
+
+ExitCode run(const std::vector<std::string>& arguments, Communicator& control, leda::logging::Console&) {
+  const std::string fault = arguments.at(0);
+  MachineOptions options = kFaultyMachines.at(fault);
+  if (control.rank() != kFaultyRank) options.faults = {};
+  if (fault == "too_few_devices") options.num_devices = control.size() - 1;
+  if (fault == "hang_and_abort_hangs") options.faults.abort_hangs = true;
+  leda::test::fake_gpu::Machine machine(MPI_COMM_WORLD, options);
+  if (fault == "one_device_for_all" || fault == "too_few_devices") {
+    leda::distributed::connect_devices(control, {});
+    return ExitCode::finished;
+  }
+  {
+    leda::distributed::NcclCommunicator nccl(
+        control, control.local_rank(),
+        {.init_timeout_seconds = 1.0, .timeout_seconds = 1.5, .abort_timeout_seconds = 0.5, .before_exit = {}});
+    train(nccl, machine.compute_stream(), fault);
+  }
+  for (const std::string& violation : machine.violations()) std::puts(violation.c_str());
+  for (const std::string& leftover : machine.leftovers()) std::puts(leftover.c_str());
+  std::puts(fmt::format("rank {} is through", control.rank()).c_str());
+  const bool is_clean = machine.violations().empty() && machine.leftovers().empty();
+  return is_clean ? ExitCode::finished : ExitCode::internal;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "fault_job", run); }
