@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "distributed/communicator.hpp"
 
@@ -25,6 +26,8 @@ class DeviceCommunicator : public Communicator {
   // Of the hosts; it says nothing about what the devices have finished.
   void barrier() override { control_.barrier(); }
   std::unique_ptr<Communicator> duplicate() override;
+  void note(std::string_view text) override { control_.note(text); }
+  void label_next(std::string_view label) override { device_->label_next(label); }
   [[noreturn]] void abort(int exit_code) override;
 
  private:
