@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leda_job import PROGRAMS, REPOSITORY, TINY_OPTIONS, PHANTOM_OPTIONS, TRAIN, as_arguments, environment, kill_all
@@ -26,6 +27,7 @@ INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 SEED = 20
 TIMEOUT = 4.0        # distributed.timeout_seconds
 MAX_SECONDS = 120.0  # then the job is taken for hung
+AT_ONCE = 2          # jobs; most of their time they wait for a timeout
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -270,7 +272,7 @@ class Campaign:
         words = f"rank={fault.rank} {where} kind={fault.kind}"
         if fault.after_ms >= 0:
             words += f" after_ms={fault.after_ms}"
-        run_folder = self.folder / "run"
+        run_folder = self.folder / re.sub(r"\W+", "_", str(fault))
         shutil.rmtree(run_folder, ignore_errors=True)
         command = self.command(fault.stage, fault.ranks, run_folder)
         outcome = self.run(command, LD_PRELOAD=str(INJECTOR), LEDA_FAULT=words)
@@ -292,7 +294,16 @@ class Campaign:
         if again.code != 0 or self.result(fault.stage, run_folder) != result:
             faults.append(f"started again, it ended with {again.code}" + ("" if again.code else " and another result"))
             outcome.output += "\n--- started again\n" + again.output
+        shutil.rmtree(run_folder, ignore_errors=True)
         return outcome, faults
+
+    def inject_all(self, faults):
+        """Yields (fault, outcome, what is wrong) in order."""
+        for fault in faults:
+            self.reference(fault.stage, fault.ranks)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for fault, (outcome, wrong) in zip(faults, pool.map(self.inject, faults)):
+                yield fault, outcome, wrong
 
 
 def named_ranks(output):
@@ -336,7 +347,8 @@ def table(rows, seconds):
         + "; ".join(f"stage {n}: {s.steps} steps, faults of a step in step {s.faulty}, of a checkpoint at {s.checkpoint}"
                     for n, s in STAGES.items()) + f"; seed {SEED}",
         f"- commit {command_text('git', 'rev-parse', '--short', 'HEAD')}; "
-        f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores; {seconds / 60:.0f} minutes; "
+        f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, {AT_ONCE} jobs at once; "
+        f"{seconds / 60:.0f} minutes; "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}",
         "",
         "Seconds are from the fault to the end of mpirun. Exit codes are mpirun's. \"Named\" are the ranks that the "
@@ -365,8 +377,7 @@ def main(arguments):
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="leda_faults_") as folder:
         campaign = Campaign(Path(folder))
-        for fault in faults:
-            outcome, wrong = campaign.inject(fault)
+        for fault, outcome, wrong in campaign.inject_all(faults):
             rows.append((fault, outcome, wrong))
             say(f"{len(rows)}/{len(faults)} {fault}: exit code {outcome.code} after {outcome.seconds:.1f} s, "
                 f"{'; '.join(wrong) or 'passed'}")

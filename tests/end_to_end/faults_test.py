@@ -18,9 +18,8 @@ class Faults(unittest.TestCase):
     def test_jobs_end_with_the_ranks_number_and_go_on(self):
         with tempfile.TemporaryDirectory(prefix="leda_faults_") as folder:
             campaign = Campaign(Path(folder))
-            for fault in quick_faults():
+            for fault, outcome, wrong in campaign.inject_all(quick_faults()):
                 with self.subTest(str(fault)):
-                    outcome, wrong = campaign.inject(fault)
                     self.assertEqual(wrong, [], outcome.output)
 
     def test_the_campaign_is_large_enough(self):
