@@ -34,9 +34,15 @@ def step_time(result):
     return model.median(result["step_seconds"][2:])
 
 
+def processor_time(result):
+    """The same of the time that rank 0 spent on processors, waiting that spins included."""
+    return model.median(result["processor_seconds"][2:])
+
+
 def summary(results):
     """Of the runs of one side: medians over runs; memory is that of the rank that needs most."""
     return {"step_seconds": model.median([step_time(result) for result in results]),
+            "processor_seconds": model.median([processor_time(result) for result in results]),
             "peak_memory_bytes": model.median([max(result["peak_memory_bytes"]) for result in results]),
             "launch_seconds": model.median([result["launch_seconds"] for result in results])}
 
@@ -176,18 +182,19 @@ def read_options():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--ranks", default="2,4")
+    parser.add_argument("--setting-rounds", type=int, default=3)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "docs" / "results")
     options = parser.parse_args()
     options.parts = options.parts.split(",")
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown parts {sorted(unknown)}; there are {', '.join(PARTS)}")
-    if min(options.pairs, options.repeats) < 1 or options.steps < 3:
+    if min(options.pairs, options.repeats, options.setting_rounds) < 1 or options.steps < 3:
         parser.error("at least one pair, one repeat and three steps")
     options.num_ranks = [int(number) for number in options.ranks.split(",")]
     options.networks = TINY_NETWORKS if options.tiny else NETWORKS
     options.ddp_settings = DDP_SETTINGS[1:2] if options.tiny else DDP_SETTINGS
-    options.setting_rounds = 1 if options.tiny else 3
+    options.setting_rounds = 1 if options.tiny else options.setting_rounds
     options.all_reduce_elements = 1 << (12 if options.tiny else 24)
     options.link_gbit = (1.0,) if options.tiny else LINK_GBIT
     options.overlap_gbit = 1.0
@@ -202,6 +209,15 @@ def why_impossible(part):
     return ""
 
 
+def write_report(report, folder):
+    """The page, which is also written, as is the JSON report."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmark_distributed.json").write_text(json.dumps(report, indent=1) + "\n")
+    page = benchmark_page.page_of(report)
+    (folder / "benchmark_distributed.md").write_text(page)
+    return page
+
+
 def main():
     options = read_options()
     arguments = " ".join(sys.argv[1:])
@@ -210,17 +226,15 @@ def main():
               "left_out": {}}
     measures = {"ddp": measure_ddp, "overlap": measure_overlap, "all_reduce": measure_all_reduce,
                 "forecast": check_forecast}
+    # Written after each part: an interrupted measurement keeps what it has.
     for part in options.parts:
         if reason := why_impossible(part):
             say(f"{part} is left out: {reason}")
             report["left_out"][part] = reason
         else:
             report[part] = measures[part](options)
-    report["load_at_end"] = os.getloadavg()[0]
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "benchmark_distributed.json").write_text(json.dumps(report, indent=1) + "\n")
-    page = benchmark_page.page_of(report)
-    (options.output / "benchmark_distributed.md").write_text(page)
+        report["load_at_end"] = os.getloadavg()[0]
+        page = write_report(report, options.output)
     print(page)
 
 

@@ -37,13 +37,16 @@ def ddp_section(entries):
             cells += [f"{entry['leda'][name] / scale:.{digits}f}", f"{entry['ddp'][name] / scale:.{digits}f}",
                       f"{ratio:.3f} {verdict(ratio, DDP_TARGETS[name])}"]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "| network | ranks | DDP's best | spread of the step ratio | loss after the last step, project, DDP |",
-              "|---|---|---|---|---|"]
+    lines += ["", "Processor time is that of rank 0 in a step, spinning while waiting included: the figure that other work "
+              "on the machine disturbs least.", "",
+              "| network | ranks | DDP's best | spread of the step ratio | processor s, project | DDP | ratio "
+              "| loss after the last step, project, DDP |", "|" + "---|" * 8]
     for entry in entries:
         low, high = entry["step_ratio_range"]
         mine, other = entry["last_losses"]
         lines.append(f"| {entry['network']} | {entry['num_ranks']} | {entry['ddp_setting']} | {low:.3f} to {high:.3f} "
-                     f"| {mine:.6g}, {other:.6g} |")
+                     f"| {entry['leda']['processor_seconds']:.3f} | {entry['ddp']['processor_seconds']:.3f} "
+                     f"| {entry['ratio']['processor_seconds']:.3f} | {mine:.6g}, {other:.6g} |")
     return lines
 
 
