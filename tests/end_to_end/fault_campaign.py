@@ -240,6 +240,8 @@ class Campaign:
             process.wait()
         ended = time.monotonic()
         reader.join(timeout=10)
+        if not reader.is_alive():
+            process.stdout.close()
         code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         return Outcome(code, ended - struck[0] if struck else -1.0, "".join(lines), is_hung)
 
