@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import benchmark_page
 import scaling_model as model
+from benchmark_page import PARTS
 from shaped_link import ShapedLink
 from step_runs import DDP_PYTHON, REPOSITORY, DdpSetting, Network, run_ddp, run_leda, run_program
 
@@ -21,7 +23,6 @@ DDP_SETTINGS = (DdpSetting(), DdpSetting(gradient_as_bucket_view=True),
                 DdpSetting(gradient_as_bucket_view=True, static_graph=True),
                 DdpSetting(bucket_megabytes=1, gradient_as_bucket_view=True),
                 DdpSetting(bucket_megabytes=1, gradient_as_bucket_view=True, static_graph=True))
-PARTS = ("ddp", "overlap", "all_reduce", "forecast")
 LINK_GBIT = (0.1, 1.0, 10.0)
 
 
@@ -220,7 +221,8 @@ def write_report(report, folder):
 
 def main():
     options = read_options()
-    arguments = " ".join(sys.argv[1:])
+    # Where the report goes says nothing about how it came to be.
+    arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
     report = {"command": f"launch/benchmark distributed {arguments}".strip(), "commit": commit(), "machine": machine(),
               "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "steps": options.steps,
               "left_out": {}}

@@ -1,5 +1,6 @@
 """The result page of launch/benchmark distributed, from its JSON report. Targets that were missed are called so."""
 
+PARTS = ("ddp", "overlap", "all_reduce", "forecast")
 DDP_TARGETS = {"step_seconds": 1.0, "peak_memory_bytes": 0.7, "launch_seconds": 0.5}
 OVERLAP_TARGET = 0.5
 ALL_REDUCE_TARGET = 1.1
@@ -17,8 +18,12 @@ def head(report):
              f"{machine['kernel']}; load average {machine['load_at_start']:.1f} before, {report['load_at_end']:.1f} "
              "after (ranks of this measurement included). No GPU. Step times are medians over the runs of each run's "
              f"median step, the first two of {report['steps']} steps left out."]
-    for part, reason in report["left_out"].items():
-        lines.append(f"Not measured here: {part}, because {reason}.")
+    if machine["load_at_start"] > machine["cores"] / 4:
+        lines += ["", "**The machine was busy with other work: these times are disturbed, and the verdicts provisional.**"]
+    for part in PARTS:
+        if part not in report:
+            reason = report["left_out"].get(part, "it was not asked for, or the measurement was interrupted before")
+            lines += ["", f"Not measured here: {part}, because {reason}."]
     return lines
 
 
