@@ -26,6 +26,10 @@ std::string token_name(std::int64_t level) { return fmt::format("token_agreement
 
 }  // namespace
 
+bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
+  return step >= training.num_warm_up_steps + kGraceSteps;
+}
+
 DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
                              std::optional<AutoencoderFile> autoencoder)
     : context_(context),
@@ -145,7 +149,7 @@ ValidationReport DenoiserStage::validate(std::int64_t step) {
   });
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
-  const bool had_its_chance = step >= context_.options.training.num_warm_up_steps + kGraceSteps;
+  const bool had_its_chance = has_had_its_chance(step, context_.options.training);
   if (had_its_chance) report.untrained_criterion = report.figures.back().value;
   distributed::all_reduce(context_.communicator, life_signs.sums());
   if (had_its_chance && life_signs.is_dead()) {

@@ -16,6 +16,9 @@
 
 namespace leda::training {
 
+// Whether a denoiser after `step` updates may be judged: a fresh one still copies its input, or is far worse than it.
+bool has_had_its_chance(std::int64_t step, const TrainingOptions& training);
+
 class DenoiserStage : public Stage {
  public:
   // `autoencoder` is needed if and only if `leda_weight` is not 0, and must be of the same window.

@@ -263,6 +263,8 @@ void Job::evaluate() {
         {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
   }
   communicator_.barrier();
+  // Of a job of a few steps, a trial of the set-up say, the table says it and that is all.
+  if (!has_had_its_chance(options_.denoiser_training.num_steps, options_.training)) return;
   for (const evaluation::MethodFigures& row : result.rows) {
     if (row.dead_seeds.empty()) continue;
     throw base::ErrorOnAllRanks(
