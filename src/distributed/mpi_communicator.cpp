@@ -128,7 +128,7 @@ void for_each_piece(std::int64_t total, std::int64_t max_count, const Piece& pie
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
-    : max_count_(max_count), own_progress_(std::make_unique<MpiProgress>()), progress_(*own_progress_) {
+    : max_count_(max_count), own_progress_(std::make_unique<MpiProgress>(parent)), progress_(*own_progress_) {
   duplicate_of(parent);
 }
 

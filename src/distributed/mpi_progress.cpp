@@ -28,11 +28,11 @@ std::thread start_without_signals(const std::function<void()>& body) {
 
 }  // namespace
 
-MpiProgress::MpiProgress() {
+MpiProgress::MpiProgress(MPI_Comm parent) {
   int granted = 0;
   check_mpi(MPI_Query_thread(&granted), "MPI_Query_thread");
   if (granted < MPI_THREAD_MULTIPLE) return;
-  check_mpi(MPI_Comm_dup(MPI_COMM_SELF, &self_), "MPI_Comm_dup");
+  check_mpi(MPI_Comm_dup(parent, &asked_), "MPI_Comm_dup");
   thread_ = start_without_signals([this] { work(); });
 }
 
@@ -44,7 +44,7 @@ MpiProgress::~MpiProgress() {
   }
   changed_.notify_all();
   thread_.join();
-  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&self_);
+  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&asked_);
 }
 
 void MpiProgress::work() {
@@ -55,9 +55,10 @@ void MpiProgress::work() {
       continue;
     }
     lock.unlock();
-    // Nobody ever sends to this rank alone; asking makes MPI look after everything that is under way.
+    // Nobody ever sends on this communicator; asking makes MPI look after everything that is under way. Of all ranks,
+    // because MPICH looks at no network for the sake of MPI_COMM_SELF.
     int is_there = 0;
-    const int code = MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, self_, &is_there, MPI_STATUS_IGNORE);
+    const int code = MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, asked_, &is_there, MPI_STATUS_IGNORE);
     lock.lock();
     if (code != MPI_SUCCESS) return;  // the thread that waits meets the same fault and reports it
     changed_.wait_for(lock, kPause, [this] { return is_ending_; });

@@ -15,7 +15,8 @@ namespace leda::distributed {
 
 class MpiProgress {
  public:
-  MpiProgress();
+  // Asks on a duplicate of `parent`. Collective, as is its end.
+  explicit MpiProgress(MPI_Comm parent);
   ~MpiProgress();
   MpiProgress(const MpiProgress&) = delete;
   MpiProgress& operator=(const MpiProgress&) = delete;
@@ -43,7 +44,7 @@ class MpiProgress {
   std::condition_variable changed_;
   int num_needs_ = 0;
   bool is_ending_ = false;
-  MPI_Comm self_ = MPI_COMM_NULL;
+  MPI_Comm asked_ = MPI_COMM_NULL;
   std::thread thread_;
 };
 

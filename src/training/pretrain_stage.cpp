@@ -70,8 +70,7 @@ std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entrie
 PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary)
     : context_(context),
       sum_over_ranks_([&communicator = context.communicator, trace = context.trace](const at::Tensor& tensor) {
-        const logging::Span wait(trace, "sum over ranks", logging::Span::kNoStep, logging::Span::Kind::exposed_wait);
-        return distributed::sum_over_ranks(tensor, communicator);
+        return distributed::sum_over_ranks(tensor, communicator, trace);
       }),
       tissue_words_(vocabulary),
       autoencoder_(

@@ -55,7 +55,7 @@ TEST(MpiProgress, ASumGoesOnWhileARankComputes) {
 }
 
 TEST(MpiProgress, NeedsMayBeMovedAndEndInAnyOrder) {
-  MpiProgress progress;
+  MpiProgress progress(MPI_COMM_WORLD);
   EXPECT_TRUE(progress.has_thread());
   std::vector<MpiProgress::Need> needs;
   for (int i = 0; i < 3; ++i) needs.emplace_back(progress);
