@@ -314,8 +314,12 @@ def named_ranks(output):
     if "leda_dist_train: error" not in output:
         # The launcher's own word on a process that just left: [[job],rank].
         blamed.update(map(int, re.findall(r"Process name: \[\[\d+,\d+\],(\d+)\]", output)))
+    is_error = False
     for line in output.splitlines():
-        if line.startswith("fault injector") or "MPI_ABORT was invoked" in line or "on rank 0 of" in line:
+        # Progress lines and the warnings of a start speak of ranks, too.
+        is_error = is_error or "leda_dist_train: error" in line
+        is_blame = is_error or "mpirun noticed that process rank" in line
+        if not is_blame or "MPI_ABORT was invoked" in line or "on rank 0 of" in line or "waits: data" in line:
             continue
         line = re.sub(r"found by rank \d+", "", line)
         line = line.split("waiting for it:")[0]
