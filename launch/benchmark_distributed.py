@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,6 +172,8 @@ def machine():
 
 
 def commit():
+    if shutil.which("git") is None:
+        return "unknown"
     described = subprocess.run(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"],
                                capture_output=True, text=True, check=False)
     return described.stdout.strip() or "unknown"

@@ -317,7 +317,7 @@ def named_ranks(output):
     is_error = False
     for line in output.splitlines():
         # Progress lines and the warnings of a start speak of ranks, too.
-        is_error = is_error or "leda_dist_train: error" in line
+        is_error = is_error or re.search(r"\berror(:| on rank |, found by rank )", line) is not None
         is_blame = is_error or "mpirun noticed that process rank" in line
         if not is_blame or "MPI_ABORT was invoked" in line or "on rank 0 of" in line or "waits: data" in line:
             continue

@@ -32,7 +32,10 @@ class Faults(unittest.TestCase):
     def test_only_blamed_ranks_count_as_named(self):
         self.assertEqual(named_ranks("error, found by rank 0: rank 1 gives no sign; waiting for it: rank 0 in x"), {1})
         self.assertEqual(named_ranks("x: error on rank 2: y"), {2})
-        self.assertEqual(named_ranks("ranks 0, 1 and 3 wait"), {0, 1, 3})
+        self.assertEqual(named_ranks("x: error: they differ\n  the value: ranks 0, 1 and 3 wait"), {0, 1, 3})
+        self.assertEqual(named_ranks("mpirun noticed that process rank 1 with PID 7 exited on signal 9"), {1})
+        self.assertEqual(named_ranks("warning: ranks 0, 1 and 2 on vm: 3 threads for 2 cores"), set())
+        self.assertEqual(named_ranks("stage 2 10 %  step 5/50  waits: data 0 %, ranks 7 %"), set())
         self.assertEqual(named_ranks("MPI_ABORT was invoked on rank 0 in communicator"), set())
         self.assertEqual(named_ranks("  Process name: [[24119,1],1]\n  Exit code:    3"), {1})
         self.assertEqual(named_ranks("fault injector: kill at rank 1"), set())
