@@ -45,8 +45,8 @@ struct AnnouncedWorld {
 AnnouncedWorld announced_world();
 
 // Error(communication) if OMPI_COMM_WORLD_SIZE, PMI_SIZE or SLURM_NTASKS announce more than one rank while MPI found
-// one: the N processes would each train alone, into the same folder. SLURM_NTASKS counts only inside a task of srun
-// (SLURM_PROCID beyond the batch step), because a batch script may start one process by itself.
+// one: the N processes would each train alone, into the same folder. That refuses also the one process that a batch
+// script of N tasks starts by itself: mpirun -np 1 says that one is meant.
 void check_launched_world(int world_size);
 
 }  // namespace leda::distributed
