@@ -8,6 +8,7 @@
 #include <map>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
 #include "distributed/device_ranks.hpp"
@@ -41,18 +42,24 @@ const std::map<std::string, MachineOptions> kFaultyMachines = {
     {"finalize_hangs", {.faults = {.finalize_hangs = true}}},
     {"one_device_for_all", {.is_one_device = true}},
     {"too_few_devices", {.num_devices = 0}},
+    {"exception", {}},
     {"kill", {}},
     {"stop", {}},
 };
 
 void meet_fault_between_start_and_wait(const std::string& fault) {
+  if (fault == "exception") throw std::runtime_error("a mistake in the middle of a step");
   if (fault == "kill") std::raise(SIGKILL);
   if (fault == "stop") std::raise(SIGSTOP);
 }
 
-void train(Communicator& communicator, cudaStream_t compute_stream, const std::string& fault) {
+// LibTorch gives a GPU's memory to others in the order of the compute stream; the fake's is the host's, which is free at
+// once. So every gradient outlives the communicator, whose collectives may still be under way when an exception passes.
+using Gradients = std::vector<at::Tensor>;
+
+void train(Communicator& communicator, cudaStream_t compute_stream, const std::string& fault, Gradients& gradients) {
   for (int step = 0; step < kNumSteps; ++step) {
-    const at::Tensor gradient = at::full({1000}, 1.0, at::kFloat);
+    const at::Tensor gradient = gradients.emplace_back(at::full({1000}, 1.0, at::kFloat));
     const auto pending = communicator.start_all_reduce(gradient);
     if (communicator.rank() == kFaultyRank && step == kFaultyStep) meet_fault_between_start_and_wait(fault);
     pending->wait();
@@ -67,6 +74,7 @@ ExitCode run(const std::vector<std::string>& arguments, Communicator& control, l
   if (control.rank() != kFaultyRank) options.faults = {};
   if (fault == "too_few_devices") options.num_devices = control.size() - 1;
   if (fault == "hang_and_abort_hangs") options.faults.abort_hangs = true;
+  Gradients gradients;
   leda::test::fake_gpu::Machine machine(MPI_COMM_WORLD, options);
   if (fault == "one_device_for_all" || fault == "too_few_devices") {
     leda::distributed::connect_devices(control, {});
@@ -76,7 +84,7 @@ ExitCode run(const std::vector<std::string>& arguments, Communicator& control, l
     leda::distributed::NcclCommunicator nccl(
         control, control.local_rank(),
         {.init_timeout_seconds = 1.0, .timeout_seconds = 1.5, .abort_timeout_seconds = 0.5, .before_exit = {}});
-    train(nccl, machine.compute_stream(), fault);
+    train(nccl, machine.compute_stream(), fault, gradients);
   }
   for (const std::string& violation : machine.violations()) std::puts(violation.c_str());
   for (const std::string& leftover : machine.leftovers()) std::puts(leftover.c_str());

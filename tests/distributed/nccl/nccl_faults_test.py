@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 1.5  # of collectives, in fault_job.cpp
 GRACE_SECONDS = 5.0
 START_SECONDS = 10.0  # mpirun and three ranks on a busy machine
 
-FINISHED, OPTIONS, COMMUNICATION, KILLED = 0, 10, 13, 137
+FINISHED, OPTIONS, COMMUNICATION, INTERNAL, KILLED = 0, 10, 13, 15, 137
 
 
 class NcclFaults(unittest.TestCase):
@@ -79,6 +79,9 @@ class NcclFaults(unittest.TestCase):
 
     def test_more_ranks_than_devices(self):
         self.ends_with("too_few_devices", OPTIONS, "there is no GPU for rank 2", "sees 2 GPUs")
+
+    def test_an_exception_in_the_middle_of_a_step(self):
+        self.ends_with("exception", INTERNAL, "error on rank 1: unexpected: a mistake in the middle of a step")
 
     def test_a_rank_killed_in_the_middle_of_a_step(self):
         self.ends_with("kill", KILLED)
