@@ -1,8 +1,8 @@
 // What ranks say to each other, on tensors. Every call is collective: all ranks make the same calls in the same order
 // with equal shapes and types. Tensors are contiguous; a rank may hold none of the samples, but never skips a call.
-// Implementations: SingleProcessCommunicator, MpiCommunicator, NcclCommunicator (device memory), DeviceCommunicator (both
-// kinds of memory); ThreadCommunicator in the tests. A communicator lives in
-// main and outlives its users; it is used from one thread (autograd's hooks run on the thread that called backward).
+// Implementations: SingleProcessCommunicator, MpiCommunicator, NcclCommunicator (device memory), DeviceCommunicator
+// (both kinds of memory); ThreadCommunicator in the tests. A communicator lives in main and outlives its users; it is
+// used from one thread (autograd's hooks run on the thread that called backward).
 //
 // Sums are taken in float64, float32, bfloat16, int64 and uint8; a bfloat16 sum is rounded after every addition, in an
 // order that the implementation chooses (GradientSynchronizer's wire format rounds twice only).
@@ -54,6 +54,8 @@ class Communicator {
   virtual void note(std::string_view) {}
   // Goes with this communicator's next collective, "bucket 3, step 41"; the same on every rank.
   virtual void label_next(std::string_view) {}
+  // `other`, of the same ranks, watched as this one is: same journal, same checks. Must not outlive this one.
+  virtual std::unique_ptr<Communicator> watch_alike(std::unique_ptr<Communicator> other) { return other; }
   // Ends the whole job with this exit code, now. For a rank that cannot go on.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };

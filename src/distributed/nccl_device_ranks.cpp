@@ -64,7 +64,7 @@ void require_own_device(Communicator& control, int device_index) {
 DeviceRanks connect_devices(Communicator& control, const DeviceOptions& options) {
   const int device_index = chosen_device(control);
   require_own_device(control, device_index);
-  auto nccl = std::make_unique<NcclCommunicator>(control, device_index, options);
+  auto nccl = control.watch_alike(std::make_unique<NcclCommunicator>(control, device_index, options));
   return {device_index, std::make_unique<DeviceCommunicator>(control, std::move(nccl))};
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <utility>
 
 #include "base/error.hpp"
@@ -81,8 +82,18 @@ void NcclGuard::check_progress() {
   } else if (state != cudaErrorNotReady) {
     end_process(fmt::format("the device reports: {}", cudaGetErrorString(state)));
   } else if (clock_.seconds() - probing_since_ > options_.timeout_seconds) {
-    end_process(fmt::format("collectives on the GPU have made no progress for {} s", options_.timeout_seconds));
+    const std::string fault =
+        fmt::format("collectives on the GPU have made no progress for {} s", options_.timeout_seconds);
+    end_process(fault, last_word(fault));
   }
+}
+
+// Bounded: it is about to end the process, and asks a file system that may itself stand still.
+std::string NcclGuard::last_word(const std::string& fault) {
+  if (!options_.last_word) return {};
+  const auto text = std::make_shared<std::string>();
+  const auto ask = [text, fault, ask = options_.last_word] { *text = ask(fault); };
+  return returns_within(kSecondsForLastWord, ask) ? *text : std::string();
 }
 
 // Since the last probe, which this call counts as made.
@@ -91,20 +102,19 @@ bool NcclGuard::has_new_collectives() {
   return std::exchange(num_probed_, num_collectives_) != num_collectives_;
 }
 
-void NcclGuard::end_process(const std::string& fault) {
+void NcclGuard::end_process(const std::string& fault, const std::string& about_ranks) {
   if (is_ending_.exchange(true)) {
     for (;;) std::this_thread::sleep_for(std::chrono::hours(1));  // the first caller ends the process
   }
   const base::Error error(
       base::ExitCode::communication,
       {.what = fault,
-       .value = last_collective(),
+       .value = about_ranks.empty() ? last_collective() : fmt::format("{}; {}", about_ranks, last_collective()),
        .why = "the GPUs can no longer exchange gradients",
        .remedy = "look for an earlier message of another rank: it may have died or left; check the network (with "
                  "NCCL_DEBUG=INFO); then start the run again, it resumes from its last checkpoint"});
   std::fputs(fmt::format("error on rank {}: {}\n", rank_, error.what()).c_str(), stderr);
   std::fflush(stderr);
-  if (options_.before_exit) returns_within(1.0, [this, fault] { options_.before_exit(fault); });
   // Never by the thread that polls: abort may hang, and then the process ends without it.
   if (!abort_within(communicator_, device_index_, options_.abort_timeout_seconds)) {
     std::fputs(fmt::format("rank {}: ncclCommAbort did not return within {} s; leaving without it\n", rank_,

@@ -28,8 +28,9 @@ class NcclGuard {
 
   // A collective of this name has been put on the stream. Any thread.
   void note_collective(const std::string& name);
-  // Says `fault`, tries to abort the communicator, and ends the process. Any thread; the first one counts.
-  [[noreturn]] void end_process(const std::string& fault);
+  // Says `fault` and what is known about the ranks, tries to abort the communicator, and ends the process. Any thread;
+  // the first one counts.
+  [[noreturn]] void end_process(const std::string& fault, const std::string& about_ranks = {});
 
  private:
   void watch();
@@ -37,6 +38,7 @@ class NcclGuard {
   void check_progress();
   bool has_new_collectives();
   std::string last_collective();
+  std::string last_word(const std::string& fault);
 
   ncclComm_t communicator_;
   cudaStream_t stream_;

@@ -16,4 +16,9 @@ void RankWatch::watch(const std::filesystem::path& folder, double timeout_second
       end_job_);
 }
 
+std::string RankWatch::last_word(const std::string& fault) {
+  journal_.note(fault);
+  return watchdog_ ? watchdog_->last_word() : std::string();
+}
+
 }  // namespace leda::distributed

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "base/error.hpp"
 #include "distributed/collective_journal.hpp"
@@ -23,6 +24,10 @@ class RankWatch {
   // From now on the job ends where it stands still for this long, and the ranks' last events go to `folder`, which all
   // of them share. Called again (another folder), it starts afresh. A rank that is alone waits for nobody: no watchdog.
   void watch(const std::filesystem::path& folder, double timeout_seconds);
+  // For a rank that is about to end because of `fault`, which keeps it waiting for other ranks outside a communicator's
+  // call (on a device): its last events go to the folder, and what the ranks' signs say about who is missing comes
+  // back, or nothing. Takes a second. Any thread.
+  std::string last_word(const std::string& fault);
 
  private:
   int rank_;

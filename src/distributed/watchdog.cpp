@@ -59,12 +59,18 @@ std::string last_event_text(const JournalSnapshot& snapshot) {
   return snapshot.last_note.empty() ? text : fmt::format("{} (after: {})", text, snapshot.last_note);
 }
 
+std::string last_collective_text(const JournalSnapshot& snapshot) {
+  const auto is_begun = [](const JournalEvent& event) { return event.state == EventState::begun; };
+  const auto last = std::find_if(snapshot.events.rbegin(), snapshot.events.rend(), is_begun);
+  return last == snapshot.events.rend() ? last_event_text(snapshot) : last->text;
+}
+
 // By another name first: a reader sees the old text or the new one. Not storage/'s durable file: a rank that is about
 // to be ended does not wait for the disk.
 bool replace_file(const fs::path& path, const std::string& text) {
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
-  const fs::path temporary = path.string() + fmt::format(".tmp-{}", getpid());
+  const fs::path temporary = path.string() + fmt::format(".tmp-{}-{}", getpid(), gettid());
   std::ofstream stream(temporary, std::ios::binary);
   stream << text << '\n';
   stream.close();
@@ -99,7 +105,7 @@ Watchdog::~Watchdog() {
   ended_.notify_all();
   thread_.join();
   std::error_code ignored;
-  if (has_sign_) fs::remove(sign_path(options_.rank), ignored);
+  if (has_sign_ && !has_said_last_word_) fs::remove(sign_path(options_.rank), ignored);
 }
 
 // False where the watchdog is to end.
@@ -126,12 +132,12 @@ void Watchdog::count_time(double seconds) {
   const double counted = std::min(seconds, 3.0 * tick_seconds_);
   const bool is_quiet = std::exchange(last_events_, journal_.num_events()) == journal_.num_events();
   const bool is_in_step = std::exchange(last_finished_, journal_.num_finished()) != journal_.num_finished();
-  silent_seconds_ = is_quiet ? silent_seconds_ + counted : 0.0;
+  silent_seconds_ = is_quiet ? silent_seconds_.load() + counted : 0.0;
   seconds_since_collective_ = is_in_step ? 0.0 : seconds_since_collective_ + counted;
   seconds_since_sign_ += counted;
   if (!is_quiet || seconds > counted + 1.0) is_sign_outdated_ = true;
   if (options_.folder.empty()) return;
-  if (is_in_step && has_sign_) {
+  if (is_in_step && has_sign_ && !has_said_last_word_) {
     std::error_code ignored;
     fs::remove(sign_path(options_.rank), ignored);
     has_sign_ = false;
@@ -148,22 +154,42 @@ void Watchdog::keep_sign_current(bool is_quiet) {
 
 fs::path Watchdog::sign_path(int rank) const { return options_.folder / fmt::format("rank_{}.json", rank); }
 
-bool Watchdog::write_sign(bool with_events) {
+std::string Watchdog::sign_text(bool with_events) const {
   const JournalSnapshot snapshot = journal_.snapshot();
+  const bool waits_on_device = !snapshot.waits_in && has_said_last_word_;
+  const bool is_waiting = snapshot.waits_in || waits_on_device;
   Json sign = {{"rank", options_.rank},
                {"host", host_name()},
                {"process", getpid()},
                {"written_unix_seconds", base::unix_seconds()},
-               {"silent_seconds", silent_seconds_},
-               {"is_waiting", snapshot.waits_in.has_value()},
+               {"silent_seconds", silent_seconds_.load()},
+               {"is_waiting", is_waiting},
                {"collective", snapshot.waits_in ? snapshot.waits_in->sequence : snapshot.num_begun},
-               {"doing", snapshot.waits_in ? snapshot.waits_in->text : last_event_text(snapshot)},
+               {"doing", snapshot.waits_in ? snapshot.waits_in->text
+                         : waits_on_device ? last_collective_text(snapshot)
+                                           : last_event_text(snapshot)},
                {"last_note", snapshot.last_note}};
   if (with_events) sign["events"] = events_json(snapshot.events);
+  return sign.dump(1, ' ', false, Json::error_handler_t::replace);
+}
+
+bool Watchdog::write_sign(bool with_events) {
   seconds_since_sign_ = 0.0;
   is_sign_outdated_ = false;
-  has_sign_ = replace_file(sign_path(options_.rank), sign.dump(1, ' ', false, Json::error_handler_t::replace));
+  has_sign_ = replace_file(sign_path(options_.rank), sign_text(with_events || has_said_last_word_));
   return has_sign_;
+}
+
+std::string Watchdog::last_word() {
+  if (options_.folder.empty()) return {};
+  has_said_last_word_ = true;
+  const std::string text = sign_text(/*with_events=*/true);
+  if (!replace_file(sign_path(options_.rank), text)) return {};
+  // Not the watchdog's own sleep: this rank ends whether or not the watchdog does.
+  std::this_thread::sleep_for(std::chrono::duration<double>(kGraceSeconds));
+  const SilenceVerdict verdict = judge_silence(read_signs(), options_.timeout_seconds, kGraceSeconds);
+  if (verdict.culprits.empty()) return "a rank is still at work";
+  return fmt::format("{} ({})", verdict.what, verdict.value);
 }
 
 // Signs of an earlier start of the job are none, nor are old ones: a watchdog that runs keeps its own current.
@@ -200,7 +226,7 @@ std::optional<base::Error> Watchdog::judge() {
   const std::vector<std::optional<RankSign>> signs = read_signs();
   const SilenceVerdict verdict = judge_silence(signs, options_.timeout_seconds, kGraceSeconds + 2.0 * tick_seconds_);
   if (verdict.culprits.empty()) {
-    silent_seconds_ = std::min(silent_seconds_, verdict.busy_silent_seconds);
+    silent_seconds_ = std::min(silent_seconds_.load(), verdict.busy_silent_seconds);
     return std::nullopt;
   }
   return speak(verdict, signs);
@@ -226,7 +252,7 @@ std::optional<base::Error> Watchdog::speak(const SilenceVerdict& verdict,
                                                    .dump(1, ' ', false, Json::error_handler_t::replace));
   return base::Error(base::ExitCode::communication,
                      {.what = fmt::format("{} for {:.0f} s (distributed.timeout_seconds = {:g})", verdict.what,
-                                          silent_seconds_, options_.timeout_seconds),
+                                          silent_seconds_.load(), options_.timeout_seconds),
                       .value = verdict.value,
                       .why = "the others would wait for ever",
                       .remedy = fmt::format(
@@ -239,7 +265,7 @@ std::optional<base::Error> Watchdog::speak(const SilenceVerdict& verdict,
 base::Error Watchdog::blind_verdict(const std::string& reason) const {
   const JournalSnapshot snapshot = journal_.snapshot();
   return {base::ExitCode::communication,
-          {.what = fmt::format("rank {} has stood still for {:.0f} s{}", options_.rank, silent_seconds_, reason),
+          {.what = fmt::format("rank {} has stood still for {:.0f} s{}", options_.rank, silent_seconds_.load(), reason),
            .value = snapshot.waits_in ? "waits for the other ranks in " + snapshot.waits_in->text
                                       : "at work; its last event: " + last_event_text(snapshot),
            .why = "it may wait for ever",

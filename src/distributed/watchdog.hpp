@@ -8,6 +8,7 @@
 // The journal outlives it. One thread of its own, which makes no MPI calls.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
@@ -40,12 +41,16 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  // RankWatch::last_word. The rank counts as one that waits from now on, and its sign keeps its events.
+  std::string last_word();
+
  private:
   void watch();
   bool sleep(double seconds);
   void count_time(double seconds);
   void keep_sign_current(bool is_quiet);
   bool write_sign(bool with_events);
+  std::string sign_text(bool with_events) const;
   std::optional<base::Error> judge();
   std::vector<std::optional<RankSign>> read_signs() const;
   std::filesystem::path sign_path(int rank) const;
@@ -61,11 +66,12 @@ class Watchdog {
 
   std::int64_t last_events_ = 0;
   std::int64_t last_finished_ = 0;
-  double silent_seconds_ = 0.0;
+  std::atomic<double> silent_seconds_ = 0.0;
   double seconds_since_collective_ = 0.0;
   double seconds_since_sign_ = 0.0;
   bool has_sign_ = false;         // on disk
   bool is_sign_outdated_ = true;  // something happened since it was written
+  std::atomic<bool> has_said_last_word_ = false;
 
   std::mutex mutex_;
   std::condition_variable ended_;

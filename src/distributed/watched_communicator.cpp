@@ -53,9 +53,9 @@ WatchedCommunicator::WatchedCommunicator(Communicator& watched, CollectiveJourna
   check_channel_ = owned_check_channel_.get();
 }
 
-WatchedCommunicator::WatchedCommunicator(std::unique_ptr<Communicator> duplicate, CollectiveJournal& journal,
+WatchedCommunicator::WatchedCommunicator(std::unique_ptr<Communicator> watched, CollectiveJournal& journal,
                                          Communicator* check_channel)
-    : owned_(std::move(duplicate)), watched_(*owned_), journal_(journal), check_channel_(check_channel) {}
+    : owned_(std::move(watched)), watched_(*owned_), journal_(journal), check_channel_(check_channel) {}
 
 WatchedCommunicator::~WatchedCommunicator() = default;
 
@@ -133,7 +133,11 @@ void WatchedCommunicator::barrier() {
 std::unique_ptr<Communicator> WatchedCommunicator::duplicate() {
   std::unique_ptr<Communicator> duplicate;
   block(begin("duplicate", nullptr), [&] { duplicate = watched_.duplicate(); });
-  return std::make_unique<WatchedCommunicator>(std::move(duplicate), journal_, check_channel_);
+  return watch_alike(std::move(duplicate));
+}
+
+std::unique_ptr<Communicator> WatchedCommunicator::watch_alike(std::unique_ptr<Communicator> other) {
+  return std::make_unique<WatchedCommunicator>(std::move(other), journal_, check_channel_);
 }
 
 void WatchedCommunicator::abort(int exit_code) {

@@ -19,8 +19,8 @@ class WatchedCommunicator : public Communicator {
   // Collective where `check_calls` is set. With it every collective may throw ErrorOnAllRanks(communication), naming
   // two ranks and what each called; a root is part of "what".
   WatchedCommunicator(Communicator& watched, CollectiveJournal& journal, bool check_calls);
-  // A duplicate's: owns what it wraps, and checks on the first one's channel (nullptr: not at all).
-  WatchedCommunicator(std::unique_ptr<Communicator> duplicate, CollectiveJournal& journal, Communicator* check_channel);
+  // Owns what it wraps, and checks on the first one's channel (nullptr: not at all).
+  WatchedCommunicator(std::unique_ptr<Communicator> watched, CollectiveJournal& journal, Communicator* check_channel);
   ~WatchedCommunicator() override;
   WatchedCommunicator(const WatchedCommunicator&) = delete;
   WatchedCommunicator& operator=(const WatchedCommunicator&) = delete;
@@ -37,6 +37,7 @@ class WatchedCommunicator : public Communicator {
   void broadcast(at::Tensor tensor, int root) override;
   void barrier() override;
   std::unique_ptr<Communicator> duplicate() override;
+  std::unique_ptr<Communicator> watch_alike(std::unique_ptr<Communicator> other) override;
   void note(std::string_view progress) override { journal_.note(progress); }
   void label_next(std::string_view label) override { label_ = label; }
   [[noreturn]] void abort(int exit_code) override;
@@ -49,7 +50,7 @@ class WatchedCommunicator : public Communicator {
   template <typename Call>
   void block(std::int64_t sequence, const Call& call);
 
-  std::unique_ptr<Communicator> owned_;  // of a duplicate
+  std::unique_ptr<Communicator> owned_;  // of all but the first
   Communicator& watched_;
   CollectiveJournal& journal_;
   std::unique_ptr<Communicator> owned_check_channel_;  // of the first one

@@ -67,18 +67,19 @@ std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
 }
 
 // Collectives on GPUs have the time that all others have.
-distributed::DeviceOptions device_options(const JobOptions& options) {
+distributed::DeviceOptions device_options(const JobOptions& options, distributed::RankWatch& watch) {
   distributed::DeviceOptions devices = options.devices;
   devices.timeout_seconds = options.watch.timeout_seconds;
+  devices.last_word = [&watch](const std::string& fault) { return watch.last_word(fault); };
   return devices;
 }
 
 class Job {
  public:
-  Job(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
-      fs::path run_folder)
+  Job(const JobOptions& options, distributed::Communicator& communicator, distributed::RankWatch& watch,
+      logging::Console& console, fs::path run_folder)
       : options_(options),
-        placement_(options.run.device, communicator, device_options(options)),
+        placement_(options.run.device, communicator, device_options(options, watch)),
         communicator_(placement_.communicator()),
         console_(console),
         run_folder_(std::move(run_folder)),
@@ -423,7 +424,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
   for (const auto& [name, value] : values) console.say(fmt::format("  {} = {}", name, value));
   if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
 
-  Job job(options, communicator, console, run_folder);
+  Job job(options, communicator, watch, console, run_folder);
   if (actions.dry_run) {
     job.check_without_training();
     console.say("dry run: everything a run needs is in order");

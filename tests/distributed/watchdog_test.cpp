@@ -54,6 +54,9 @@ class PretendedJob {
     return "";
   }
 
+  // Of the watchdog that was made first, second, ...
+  Watchdog& watchdog(std::size_t index) { return *watchdogs_[index]; }
+
   CollectiveJournal& journal(int rank) { return *journals_[static_cast<std::size_t>(rank)]; }
   std::filesystem::path folder() const { return folder_.path() / "events"; }
 
@@ -99,6 +102,37 @@ TEST(Watchdog, NamesTheRankThatIsStuckAtWork) {
   EXPECT_THAT(message, HasSubstr("rank 1 stands still"));
   EXPECT_THAT(message, HasSubstr("step 7: waits for data"));
   EXPECT_THAT(message, HasSubstr("rank 0 in all_reduce"));
+}
+
+// Ranks that wait outside a communicator's call, as on a device.
+TEST(Watchdog, LastWordsNameTheRankThatSaysNone) {
+  PretendedJob job(3);
+  for (const int rank : {0, 2}) {
+    job.watch(rank);
+    job.journal(rank).finish(job.journal(rank).begin({.operation = "all_reduce"}));
+  }
+  std::string other;
+  std::thread other_rank([&] { other = job.watchdog(1).last_word(); });
+  const std::string mine = job.watchdog(0).last_word();
+  other_rank.join();
+  EXPECT_THAT(mine, HasSubstr("rank 1 gives no sign of life"));
+  EXPECT_EQ(mine, other);
+}
+
+TEST(Watchdog, LastWordsNameTheRankThatIsBehindAndLeaveItsEvents) {
+  PretendedJob job(3);
+  for (const int rank : {0, 1, 2}) {
+    job.watch(rank);
+    for (int step = 0; step < (rank == 2 ? 2 : 3); ++step) {
+      job.journal(rank).finish(job.journal(rank).begin({.operation = rank == 2 ? "gather" : "all_reduce"}));
+    }
+  }
+  std::vector<std::thread> others;
+  for (const std::size_t index : {1, 2}) others.emplace_back([&, index] { job.watchdog(index).last_word(); });
+  EXPECT_THAT(job.watchdog(0).last_word(), HasSubstr("rank 2 and the other ranks wait in different collectives"));
+  for (std::thread& other : others) other.join();
+  const auto sign = nlohmann::json::parse(storage::read_text_file(job.folder() / "rank_2.json"));
+  EXPECT_EQ(sign.at("events").size(), 4u);
 }
 
 TEST(Watchdog, WaitsForARankThatNotesItsProgress) {

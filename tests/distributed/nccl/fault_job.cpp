@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/error.hpp"
 #include "distributed/device_ranks.hpp"
 #include "distributed/nccl_communicator.hpp"
+#include "distributed/watched_communicator.hpp"
 #include "programs/run_program.hpp"
 #include "tests/distributed/fake_gpu/fake_gpu.hpp"
 
@@ -22,6 +24,7 @@ using leda::base::ExitCode;
 using leda::distributed::Communicator;
 using leda::test::fake_gpu::MachineOptions;
 
+constexpr double kTimeoutSeconds = 1.5;
 constexpr int kNumSteps = 20;
 constexpr int kFaultyStep = 5;
 constexpr int kFaultyRank = 1;
@@ -42,6 +45,7 @@ const std::map<std::string, MachineOptions> kFaultyMachines = {
     {"finalize_hangs", {.faults = {.finalize_hangs = true}}},
     {"one_device_for_all", {.is_one_device = true}},
     {"too_few_devices", {.num_devices = 0}},
+    {"another_count", {}},
     {"exception", {}},
     {"kill", {}},
     {"stop", {}},
@@ -53,23 +57,30 @@ void meet_fault_between_start_and_wait(const std::string& fault) {
   if (fault == "stop") std::raise(SIGSTOP);
 }
 
-// LibTorch gives a GPU's memory to others in the order of the compute stream; the fake's is the host's, which is free at
-// once. So every gradient outlives the communicator, whose collectives may still be under way when an exception passes.
+// LibTorch gives a GPU's memory to others in the order of the compute stream; the fake's is the host's, which is free
+// at once. So every gradient outlives the communicator, whose collectives may still be under way when an exception
+// passes.
 using Gradients = std::vector<at::Tensor>;
 
 void train(Communicator& communicator, cudaStream_t compute_stream, const std::string& fault, Gradients& gradients) {
   for (int step = 0; step < kNumSteps; ++step) {
-    const at::Tensor gradient = gradients.emplace_back(at::full({1000}, 1.0, at::kFloat));
+    const bool is_faulty = communicator.rank() == kFaultyRank && step == kFaultyStep;
+    const std::int64_t count = is_faulty && fault == "another_count" ? 999 : 1000;
+    const at::Tensor gradient = gradients.emplace_back(at::full({count}, 1.0, at::kFloat));
     const auto pending = communicator.start_all_reduce(gradient);
-    if (communicator.rank() == kFaultyRank && step == kFaultyStep) meet_fault_between_start_and_wait(fault);
+    if (is_faulty) meet_fault_between_start_and_wait(fault);
     pending->wait();
     cudaStreamSynchronize(compute_stream);
     if (!gradient.equal(at::full({1000}, communicator.size(), at::kFloat))) throw std::logic_error("a wrong sum");
   }
 }
 
-ExitCode run(const std::vector<std::string>& arguments, Communicator& control, leda::logging::Console&) {
+// Arguments: the fault, and the folder for the ranks' last events.
+ExitCode run(const std::vector<std::string>& arguments, Communicator& mpi, leda::logging::Console&,
+             leda::distributed::RankWatch& watch) {
   const std::string fault = arguments.at(0);
+  watch.watch(arguments.at(1), kTimeoutSeconds);
+  leda::distributed::WatchedCommunicator control(mpi, watch.journal(), /*check_calls=*/fault == "another_count");
   MachineOptions options = kFaultyMachines.at(fault);
   if (control.rank() != kFaultyRank) options.faults = {};
   if (fault == "too_few_devices") options.num_devices = control.size() - 1;
@@ -81,10 +92,13 @@ ExitCode run(const std::vector<std::string>& arguments, Communicator& control, l
     return ExitCode::finished;
   }
   {
-    leda::distributed::NcclCommunicator nccl(
+    const auto nccl = control.watch_alike(std::make_unique<leda::distributed::NcclCommunicator>(
         control, control.local_rank(),
-        {.init_timeout_seconds = 1.0, .timeout_seconds = 1.5, .abort_timeout_seconds = 0.5, .before_exit = {}});
-    train(nccl, machine.compute_stream(), fault, gradients);
+        leda::distributed::DeviceOptions{.init_timeout_seconds = 1.0,
+                                         .timeout_seconds = kTimeoutSeconds,
+                                         .abort_timeout_seconds = 0.5,
+                                         .last_word = [&](const std::string& text) { return watch.last_word(text); }}));
+    train(*nccl, machine.compute_stream(), fault, gradients);
   }
   for (const std::string& violation : machine.violations()) std::puts(violation.c_str());
   for (const std::string& leftover : machine.leftovers()) std::puts(leftover.c_str());

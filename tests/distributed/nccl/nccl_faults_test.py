@@ -3,8 +3,10 @@
 usage: python nccl_faults_test.py [-v]; LEDA_BINARY_FOLDER names the build
 """
 
+import json
 import os
 import subprocess
+import tempfile
 import time
 import unittest
 from pathlib import Path
@@ -19,10 +21,15 @@ FINISHED, OPTIONS, COMMUNICATION, INTERNAL, KILLED = 0, 10, 13, 15, 137
 
 
 class NcclFaults(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="nccl_faults_")
+        self.addCleanup(folder.cleanup)
+        self.events = Path(folder.name) / "events"
+
     def ends_with(self, fault, code, *texts):
         started = time.monotonic()
         done = subprocess.run(
-            ["mpirun", "-np", str(NUM_RANKS), str(JOB), fault], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            ["mpirun", "-np", str(NUM_RANKS), str(JOB), fault, str(self.events)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, timeout=60,
         )
         seconds = time.monotonic() - started
@@ -32,6 +39,14 @@ class NcclFaults(unittest.TestCase):
             self.assertIn(text, done.stdout)
         self.assertLess(seconds, START_SECONDS + TIMEOUT_SECONDS + GRACE_SECONDS, done.stdout)
         return done.stdout
+
+    def last_collectives(self, ranks):
+        """Begun by these ranks, as their last events say."""
+        last = []
+        for rank in ranks:
+            events = json.loads((self.events / f"rank_{rank}.json").read_text())["events"]
+            last.append([event["text"] for event in events if event["state"] == "begun"][-1])
+        return last
 
     def finishes(self, fault):
         output = self.ends_with(fault, FINISHED)
@@ -66,7 +81,9 @@ class NcclFaults(unittest.TestCase):
         self.ends_with("remote_error_and_abort_hangs", COMMUNICATION, "NCCL reports", "ncclCommAbort did not return")
 
     def test_a_rank_that_never_gets_to_a_collective(self):
-        self.ends_with("hang", COMMUNICATION, "no progress for 1.5 s", "collective 6, all_reduce of 1000 x Float")
+        self.ends_with("hang", COMMUNICATION, "no progress for 1.5 s", "collective 6, all_reduce of 1000 x Float",
+                       "all ranks wait in the same collective")
+        self.assertEqual(self.last_collectives(range(NUM_RANKS)), ["all_reduce of 1000 Float"] * NUM_RANKS)
 
     def test_the_same_where_abort_hangs_on_all_ranks(self):
         self.ends_with("hang_and_abort_hangs", COMMUNICATION, "no progress for 1.5 s", "did not return within 0.5 s")
@@ -83,11 +100,16 @@ class NcclFaults(unittest.TestCase):
     def test_an_exception_in_the_middle_of_a_step(self):
         self.ends_with("exception", INTERNAL, "error on rank 1: unexpected: a mistake in the middle of a step")
 
+    def test_a_rank_that_calls_another_collective(self):
+        self.ends_with("another_count", COMMUNICATION, "ranks 0 and 1 call different collectives",
+                       "all_reduce of 999 Float")
+
     def test_a_rank_killed_in_the_middle_of_a_step(self):
         self.ends_with("kill", KILLED)
 
     def test_a_rank_stopped_in_the_middle_of_a_step(self):
-        self.ends_with("stop", COMMUNICATION, "no progress for 1.5 s")
+        self.ends_with("stop", COMMUNICATION, "no progress for 1.5 s", "rank 1 gives no sign of life")
+        self.assertEqual(self.last_collectives([0, 2]), ["all_reduce of 1000 Float"] * 2)
 
 
 if __name__ == "__main__":
