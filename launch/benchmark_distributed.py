@@ -168,7 +168,7 @@ def machine():
     memory = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
     return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory / 2**20, 1),
-            "kernel": platform.release(), "load_at_start": os.getloadavg()[0]}
+            "kernel": platform.release()}
 
 
 def commit():
@@ -213,6 +213,26 @@ def why_impossible(part):
     return ""
 
 
+def record_of_start(options):
+    """How a part's figures came to be."""
+    # Where the report goes says nothing about that.
+    arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
+    return {"command": f"launch/benchmark distributed {arguments}".strip(), "commit": commit(), "steps": options.steps,
+            "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+            "load_at_start": os.getloadavg()[0]}
+
+
+def earlier_report(folder):
+    """What the folder has of this machine's kind: parts that are not measured again stay."""
+    try:
+        report = json.loads((folder / "benchmark_distributed.json").read_text())
+    except (OSError, ValueError):
+        report = {}
+    if report.get("machine") != machine() or "records" not in report:
+        report = {"records": {}, "left_out": {}}
+    return report
+
+
 def write_report(report, folder):
     """The page, which is also written, as is the JSON report."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -224,11 +244,7 @@ def write_report(report, folder):
 
 def main():
     options = read_options()
-    # Where the report goes says nothing about how it came to be.
-    arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
-    report = {"command": f"launch/benchmark distributed {arguments}".strip(), "commit": commit(), "machine": machine(),
-              "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}", "steps": options.steps,
-              "left_out": {}}
+    report = earlier_report(options.output) | {"machine": machine()}
     measures = {"ddp": measure_ddp, "overlap": measure_overlap, "all_reduce": measure_all_reduce,
                 "forecast": check_forecast}
     # Written after each part: an interrupted measurement keeps what it has.
@@ -237,8 +253,10 @@ def main():
             say(f"{part} is left out: {reason}")
             report["left_out"][part] = reason
         else:
+            record = record_of_start(options)
             report[part] = measures[part](options)
-        report["load_at_end"] = os.getloadavg()[0]
+            report["left_out"].pop(part, None)
+            report["records"][part] = record | {"load_at_end": os.getloadavg()[0]}
         page = write_report(report, options.output)
     print(page)
 

@@ -13,13 +13,18 @@ def verdict(value, target):
 def head(report):
     machine = report["machine"]
     lines = ["# Distributed training, measured", "",
-             f"Made by `{report['command']}` at commit {report['commit']}, {report['date']}.", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux "
-             f"{machine['kernel']}; load average {machine['load_at_start']:.1f} before, {report['load_at_end']:.1f} "
-             "after (ranks of this measurement included). No GPU. Step times are medians over the runs of each run's "
-             f"median step, the first two of {report['steps']} steps left out."]
-    if machine["load_at_start"] > machine["cores"] / 4:
-        lines += ["", "**The machine was busy with other work: these times are disturbed, and the verdicts provisional.**"]
+             f"{machine['kernel']}. No GPU. Step times are medians over the runs of each run's median step, the first "
+             "two steps left out. Load is that of one minute, before and after, the measured ranks included.", "",
+             "| part | command | commit | date | steps | load |", "|---|---|---|---|---|---|"]
+    for part, record in report["records"].items():
+        load = f"{record['load_at_start']:.1f}, {record['load_at_end']:.1f}"
+        lines.append(f"| {part} | `{record['command']}` | {record['commit']} | {record['date']} | {record['steps']} "
+                     f"| {load} |")
+    disturbed = [part for part, record in report["records"].items() if record["load_at_start"] > machine["cores"] / 4]
+    if disturbed:
+        lines += ["", f"**The machine was busy with other work before {', '.join(disturbed)}: those times are disturbed, "
+                  "and the verdicts provisional.**"]
     for part in PARTS:
         if part not in report:
             reason = report["left_out"].get(part, "it was not asked for, or the measurement was interrupted before")

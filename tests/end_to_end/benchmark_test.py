@@ -20,16 +20,20 @@ from shaped_link import ShapedLink  # noqa: E402
 from step_runs import DDP_PYTHON  # noqa: E402
 
 
+def measure(folder, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "launch" / "benchmark_distributed.py"), "--tiny", "--pairs", "1",
+         "--repeats", "1", "--steps", "3", "--ranks", "2", "--output", folder, *arguments],
+        env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise AssertionError(done.stdout + done.stderr)
+
+
 class Benchmark(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(
-                [sys.executable, str(REPOSITORY / "launch" / "benchmark_distributed.py"), "--tiny", "--pairs", "1",
-                 "--repeats", "1", "--steps", "3", "--ranks", "2", "--output", folder],
-                env=environment(), capture_output=True, text=True, timeout=300, check=False)
-            if done.returncode != 0:
-                raise AssertionError(done.stdout + done.stderr)
+            measure(folder)
             cls.report = json.loads((Path(folder) / "benchmark_distributed.json").read_text())
             cls.page = (Path(folder) / "benchmark_distributed.md").read_text()
 
@@ -41,9 +45,22 @@ class Benchmark(unittest.TestCase):
 
     def test_report_says_where_it_comes_from(self):
         self.assertGreaterEqual(self.report["machine"]["cores"], 1)
-        self.assertIn("--tiny", self.report["command"])
-        self.assertRegex(self.report["commit"], r"^[0-9a-f]{7,}|unknown")
-        self.assertIn(self.report["command"], self.page)
+        self.assertIn("all_reduce", self.report["records"])
+        for record in self.report["records"].values():
+            self.assertIn("--tiny", record["command"])
+            self.assertRegex(record["commit"], r"^[0-9a-f]{7,}|unknown")
+            self.assertIn(record["command"], self.page)
+
+    def test_parts_that_are_not_measured_again_stay(self):
+        before = {name: entry for name, entry in self.report.items() if name != "all_reduce"}
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "benchmark_distributed.json").write_text(json.dumps(self.report))
+            measure(folder, "--parts", "all_reduce")
+            after = json.loads((Path(folder) / "benchmark_distributed.json").read_text())
+        self.assertIn("--parts all_reduce", after["records"].pop("all_reduce")["command"])
+        self.assertEqual(after.pop("all_reduce")[0]["num_ranks"], 2)
+        before["records"] = {part: record for part, record in before["records"].items() if part != "all_reduce"}
+        self.assertEqual(after, before)
 
     def test_the_large_sum_is_measured_both_ways(self):
         for entry in self.part("all_reduce", True):
