@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -19,6 +18,7 @@
 #include "base/error.hpp"
 #include "checkpoint/rank_zero.hpp"
 #include "checkpoint/write_probe.hpp"
+#include "distributed/host_name.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
@@ -26,15 +26,9 @@ namespace {
 
 constexpr const char* kLockName = "lock.json";
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
-
 std::string own_description() {
   const char* job = std::getenv("SLURM_JOB_ID");
-  const nlohmann::ordered_json object{{"host", host_name()},
+  const nlohmann::ordered_json object{{"host", distributed::host_name()},
                                       {"process_id", getpid()},
                                       {"job_id", job == nullptr ? "" : job},
                                       {"started", base::utc_now()}};

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/clock.hpp"
+
 namespace leda::distributed {
 
 std::string CollectiveCall::text() const {
@@ -56,11 +58,6 @@ const JournalEvent* CollectiveJournal::find_begun(std::int64_t sequence) const {
   return nullptr;
 }
 
-double CollectiveJournal::seconds_blocked() const {
-  const std::scoped_lock lock(mutex_);
-  return seconds_blocked_;
-}
-
 JournalSnapshot CollectiveJournal::snapshot() const {
   const std::scoped_lock lock(mutex_);
   JournalSnapshot snapshot;
@@ -86,7 +83,6 @@ CollectiveJournal::Blocked::Blocked(CollectiveJournal& journal, std::int64_t seq
 CollectiveJournal::Blocked::~Blocked() {
   const std::scoped_lock lock(journal_.mutex_);
   journal_.waits_in_ = 0;
-  journal_.seconds_blocked_ += stopwatch_.seconds();
 }
 
 }  // namespace leda::distributed

@@ -11,8 +11,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/clock.hpp"
-
 namespace leda::distributed {
 
 // A collective as a rank called it. Two ranks that meet in one agree in every field.
@@ -61,11 +59,8 @@ class CollectiveJournal {
 
    private:
     CollectiveJournal& journal_;
-    base::Stopwatch stopwatch_;
   };
 
-  // All the time in which the host was blocked, up to the end of the last wait.
-  double seconds_blocked() const;
   // Grow with every event, and with every finished collective.
   std::int64_t num_events() const { return num_events_.load(std::memory_order_relaxed); }
   std::int64_t num_finished() const { return num_finished_.load(std::memory_order_relaxed); }
@@ -80,7 +75,6 @@ class CollectiveJournal {
   std::int64_t num_begun_ = 0;
   std::int64_t waits_in_ = 0;  // 0 = not blocked
   std::string last_note_;
-  double seconds_blocked_ = 0.0;
   std::atomic<std::int64_t> num_events_{0};
   std::atomic<std::int64_t> num_finished_{0};
 };

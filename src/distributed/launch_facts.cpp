@@ -17,6 +17,7 @@
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
 #include "distributed/clock_offset.hpp"
+#include "distributed/host_name.hpp"
 #include "distributed/mpi_session.hpp"
 
 namespace leda::distributed {
@@ -27,12 +28,6 @@ using Json = nlohmann::json;
 
 // Until a file that rank 0 has written is seen on another host: network file systems remember what was not there.
 constexpr double kSecondsToAppear = 3.0;
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 std::string read_file(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);

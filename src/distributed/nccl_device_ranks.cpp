@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
 #include <fstream>
@@ -10,17 +9,12 @@
 #include "distributed/device_choice.hpp"
 #include "distributed/device_communicator.hpp"
 #include "distributed/device_ranks.hpp"
+#include "distributed/host_name.hpp"
 #include "distributed/nccl_check.hpp"
 #include "distributed/nccl_communicator.hpp"
 
 namespace leda::distributed {
 namespace {
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 // Containers may share a host's name, or one name be given to many hosts: the kernel's own id tells machines apart.
 std::string machine_id() {

@@ -11,6 +11,9 @@
 #include <system_error>
 #include <utility>
 
+#include "base/clock.hpp"
+#include "distributed/host_name.hpp"
+
 namespace leda::distributed {
 namespace {
 
@@ -23,12 +26,6 @@ constexpr double kGraceSeconds = 1.0;
 constexpr double kTurnSeconds = 0.3;
 constexpr double kSecondsToEnd = 3.0;
 constexpr const char* kVerdictName = "verdict.txt";
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 const char* state_name(EventState state) {
   switch (state) {

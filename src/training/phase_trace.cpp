@@ -6,6 +6,7 @@
 
 #include "base/clock.hpp"
 #include "distributed/clock_offset.hpp"
+#include "distributed/host_name.hpp"
 
 namespace leda::training {
 namespace {
@@ -14,11 +15,7 @@ std::filesystem::path file_name(int rank, int start) {
   return start == 1 ? fmt::format("rank_{}.json", rank) : fmt::format("rank_{}_start_{}.json", rank, start);
 }
 
-std::string host_and_process() {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  return fmt::format("{}, process {}", host, getpid());
-}
+std::string host_and_process() { return fmt::format("{}, process {}", distributed::host_name(), getpid()); }
 
 }  // namespace
 

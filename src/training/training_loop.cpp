@@ -9,7 +9,6 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -19,6 +18,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "distributed/host_name.hpp"
 #include "training/replica_check.hpp"
 
 namespace leda::training {
@@ -29,12 +29,6 @@ nlohmann::json machine_facts(const distributed::Communicator& communicator) {
   return {{"num_ranks", communicator.size()},
           {"threads_per_rank", at::get_num_threads()},
           {"instruction_set", at::get_cpu_capability()}};
-}
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
 }
 
 }  // namespace
@@ -326,7 +320,7 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
 }
 
 std::string TrainingLoop::provenance() const {
-  return nlohmann::json{{"host", host_name()},
+  return nlohmann::json{{"host", distributed::host_name()},
                         {"saved", base::utc_now()},
                         {"leda_version", LEDA_VERSION},
                         {"libtorch", at::show_config().substr(0, at::show_config().find('\n'))},

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -50,7 +49,7 @@ TEST(CollectiveJournal, ACollectiveWhoseBeginningIsForgottenMayStillFinish) {
   EXPECT_EQ(journal.snapshot().events.back().sequence, number);
 }
 
-TEST(CollectiveJournal, KnowsWhatTheHostIsBlockedInAndForHowLong) {
+TEST(CollectiveJournal, KnowsWhatTheHostIsBlockedIn) {
   CollectiveJournal journal;
   const std::int64_t number = journal.begin(call());
   EXPECT_FALSE(journal.snapshot().waits_in.has_value());
@@ -58,13 +57,8 @@ TEST(CollectiveJournal, KnowsWhatTheHostIsBlockedInAndForHowLong) {
     const CollectiveJournal::Blocked blocked(journal, number);
     ASSERT_TRUE(journal.snapshot().waits_in.has_value());
     EXPECT_EQ(journal.snapshot().waits_in->text, call().text());
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   EXPECT_FALSE(journal.snapshot().waits_in.has_value());
-  const double seconds = journal.seconds_blocked();
-  EXPECT_GE(seconds, 0.02);
-  journal.note("not blocked");
-  EXPECT_EQ(journal.seconds_blocked(), seconds);
 }
 
 TEST(CollectiveJournal, ThreadsMayWriteAtOnce) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.hpp"
 #include "storage/durable_file.hpp"
 #include "tests/support/temporary_folder.hpp"
 
