@@ -209,7 +209,7 @@ def why_impossible(part):
     if part == "ddp" and not DDP_PYTHON.exists():
         return "PyTorch is not installed (launch/setup --benchmark-tools)"
     if part in ("overlap", "forecast") and not ShapedLink.is_possible():
-        return "links are shaped in network namespaces, which need root and iproute2"
+        return "links are shaped in network namespaces, for which root and iproute2 are needed, outside a chroot"
     return ""
 
 
