@@ -16,8 +16,6 @@
 namespace leda::storage {
 namespace {
 
-constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
-
 base::Error unreadable(const std::filesystem::path& path, int error_number) {
   return {base::ExitCode::data,
           {.what = fmt::format("cannot read {}", path.string()),
@@ -25,6 +23,21 @@ base::Error unreadable(const std::filesystem::path& path, int error_number) {
            .why = "",
            .remedy = "check that the file exists and may be read"}};
 }
+
+class OpenFile {
+ public:
+  explicit OpenFile(const std::filesystem::path& path) : descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0) throw unreadable(path, errno);
+  }
+  ~OpenFile() { close(descriptor_); }
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
+  int descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
 
 }  // namespace
 
@@ -47,23 +60,18 @@ std::uint64_t checksum(std::span<const std::byte> bytes) { return XXH3_64bits(by
 
 std::string checksum_text(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
-std::uint64_t file_checksum(const std::filesystem::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw unreadable(path, errno);
+std::uint64_t file_checksum(const std::filesystem::path& path, const Progress& progress) {
+  const OpenFile file(path);
   RunningChecksum running;
   std::vector<std::byte> piece(kPieceBytes);
   for (;;) {
-    const ssize_t count = read(descriptor, piece.data(), piece.size());
+    const ssize_t count = read(file.descriptor(), piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int error_number = errno;
-      close(descriptor);
-      throw unreadable(path, error_number);
-    }
+    if (count < 0) throw unreadable(path, errno);
     if (count == 0) break;
     running.update(std::span(piece).first(static_cast<std::size_t>(count)));
+    if (progress) progress(static_cast<std::uint64_t>(count));
   }
-  close(descriptor);
   return running.value();
 }
 

@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
@@ -34,6 +35,9 @@ std::string remedy_for(int error_number) {
       return "check the file system, or choose another folder";
   }
 }
+
+// The system is asked to begin with the disk whenever so much has gathered.
+constexpr std::uint64_t kWriteBackBytes = std::uint64_t{8} << 20;
 
 // fsync of whatever `path` names; folders need it for the names in them.
 void sync_path(const std::filesystem::path& path, int flags) {
@@ -72,7 +76,8 @@ base::Error storage_error(const std::string& what, const std::filesystem::path& 
        .remedy = remedy_for(error_number)}};
 }
 
-FileWriter::FileWriter(std::filesystem::path path) : path_(std::move(path)) {
+FileWriter::FileWriter(std::filesystem::path path, Progress progress)
+    : path_(std::move(path)), progress_(std::move(progress)) {
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) throw storage_error("cannot create", path_, errno);
 }
@@ -83,20 +88,40 @@ FileWriter::~FileWriter() {
 
 FileWriter::FileWriter(FileWriter&& other) noexcept
     : path_(std::move(other.path_)),
+      progress_(std::move(other.progress_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       num_bytes_(other.num_bytes_),
+      num_bytes_started_(other.num_bytes_started_),
       checksum_(std::move(other.checksum_)) {}
 
 void FileWriter::write(std::span<const std::byte> bytes) {
-  checksum_.update(bytes);
+  // In pieces, so that the checksum leaves them in the cache for the copy that write() makes.
   while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+    const auto piece = bytes.first(std::min(bytes.size(), kPieceBytes));
+    bytes = bytes.subspan(piece.size());
+    checksum_.update(piece);
+    write_piece(piece);
+    if (num_bytes_ - num_bytes_started_ >= kWriteBackBytes) start_write_back();
+    if (progress_) progress_(piece.size());
+  }
+}
+
+void FileWriter::write_piece(std::span<const std::byte> piece) {
+  while (!piece.empty()) {
+    const ssize_t count = ::write(descriptor_, piece.data(), piece.size());
     if (count < 0 && errno == EINTR) continue;
     // A write of nothing, without a reason, is what some network file systems do when they are full.
     if (count <= 0) throw storage_error("cannot write", path_, count < 0 ? errno : ENOSPC);
-    bytes = bytes.subspan(static_cast<std::size_t>(count));
+    piece = piece.subspan(static_cast<std::size_t>(count));
     num_bytes_ += static_cast<std::uint64_t>(count);
   }
+}
+
+// A wish only: what goes wrong here, fsync reports.
+void FileWriter::start_write_back() {
+  sync_file_range(descriptor_, static_cast<off_t>(num_bytes_started_),
+                  static_cast<off_t>(num_bytes_ - num_bytes_started_), SYNC_FILE_RANGE_WRITE);
+  num_bytes_started_ = num_bytes_;
 }
 
 void FileWriter::write(std::string_view text) { write(std::as_bytes(std::span(text))); }

@@ -93,11 +93,12 @@ base::Error damaged(const std::filesystem::path& path, const std::string& field,
 
 class FileReader {
  public:
-  explicit FileReader(const std::filesystem::path& path)
-      : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  FileReader(const std::filesystem::path& path, Progress progress)
+      : path_(path), progress_(std::move(progress)), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     struct stat status {};
     if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) fail(errno);
     num_bytes_ = static_cast<std::uint64_t>(status.st_size);
+    posix_fadvise(descriptor_, 0, 0, POSIX_FADV_SEQUENTIAL);
   }
   ~FileReader() {
     if (descriptor_ >= 0) close(descriptor_);
@@ -107,16 +108,23 @@ class FileReader {
 
   std::uint64_t num_bytes() const { return num_bytes_; }
 
-  void read_at(std::uint64_t offset, std::span<std::byte> target) {
+  // The next bytes of the file; their checksum is taken while they are in the processor's cache.
+  void read(std::span<std::byte> target) {
     while (!target.empty()) {
-      const ssize_t count = pread(descriptor_, target.data(), target.size(), static_cast<off_t>(offset));
+      const std::size_t wanted = std::min(target.size(), kPieceBytes);
+      const ssize_t count = pread(descriptor_, target.data(), wanted, static_cast<off_t>(position_));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) fail(errno);
-      if (count == 0) throw damaged(path_, "", fmt::format("it ends at byte {} while being read", offset));
-      target = target.subspan(static_cast<std::size_t>(count));
-      offset += static_cast<std::uint64_t>(count);
+      if (count == 0) throw damaged(path_, "", fmt::format("it ends at byte {} while being read", position_));
+      const auto piece = target.first(static_cast<std::size_t>(count));
+      checksum_.update(piece);
+      if (progress_) progress_(piece.size());
+      target = target.subspan(piece.size());
+      position_ += piece.size();
     }
   }
+
+  std::uint64_t checksum() const { return checksum_.value(); }
 
  private:
   [[noreturn]] void fail(int error_number) {
@@ -128,8 +136,11 @@ class FileReader {
   }
 
   const std::filesystem::path& path_;
+  Progress progress_;
   int descriptor_;
   std::uint64_t num_bytes_ = 0;
+  std::uint64_t position_ = 0;
+  RunningChecksum checksum_;
 };
 
 struct Entry {
@@ -218,8 +229,10 @@ Entry parse_entry(const std::filesystem::path& path, const std::string& name, co
   return entry;
 }
 
-// The values must fill the rest of the file: no gap, no overlap, nothing behind.
-void check_layout(const std::filesystem::path& path, const std::vector<Entry>& entries, std::uint64_t value_bytes) {
+// The values must fill the rest of the file: no gap, no overlap, nothing behind. The entries in the order of their
+// values, which is the order of reading.
+std::vector<const Entry*> check_layout(const std::filesystem::path& path, const std::vector<Entry>& entries,
+                                       std::uint64_t value_bytes) {
   std::vector<const Entry*> by_offset;
   for (const Entry& entry : entries) by_offset.push_back(&entry);
   std::sort(by_offset.begin(), by_offset.end(), [](const Entry* left, const Entry* right) {
@@ -236,6 +249,7 @@ void check_layout(const std::filesystem::path& path, const std::vector<Entry>& e
   if (expected != value_bytes) {
     throw damaged(path, "", fmt::format("it holds {} bytes of values, its header describes {}", value_bytes, expected));
   }
+  return by_offset;
 }
 
 std::map<std::string, std::string> parse_metadata(const std::filesystem::path& path, const nlohmann::json& values) {
@@ -252,20 +266,19 @@ std::string read_header_text(const std::filesystem::path& path, FileReader& file
   if (file.num_bytes() < 8)
     throw damaged(path, "", fmt::format("it has {} bytes, at least 8 are due", file.num_bytes()));
   std::uint64_t length = 0;
-  file.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+  file.read(std::as_writable_bytes(std::span(&length, 1)));
   if (length > std::min(file.num_bytes() - 8, kMaxHeaderBytes)) {
     throw damaged(path, "header length", fmt::format("{} in a file of {} bytes", length, file.num_bytes()));
   }
   std::string text(length, '\0');
-  file.read_at(8, std::as_writable_bytes(std::span(text)));
+  file.read(std::as_writable_bytes(std::span(text)));
   return text;
 }
 
-at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, std::uint64_t values_begin,
-                       const Entry& entry) {
+at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, const Entry& entry) {
   at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
   const std::span bytes(static_cast<std::byte*>(tensor.data_ptr()), entry.end - entry.begin);
-  file.read_at(values_begin + entry.begin, bytes);
+  file.read(bytes);
   if (entry.type->type == c10::ScalarType::Bool &&
       std::any_of(bytes.begin(), bytes.end(), [](std::byte value) { return value > std::byte{1}; })) {
     throw damaged(path, fmt::format("tensor '{}'", entry.name), "a BOOL value is neither 0 nor 1");
@@ -275,10 +288,11 @@ at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, std:
 
 }  // namespace
 
-WrittenFile save_safetensors(const std::filesystem::path& path, const TensorArchive& archive) {
+WrittenFile save_safetensors(const std::filesystem::path& path, const TensorArchive& archive,
+                             const Progress& progress) {
   const std::string header = make_header(path, archive);
   const std::uint64_t length = header.size();
-  FileWriter writer(path);
+  FileWriter writer(path, progress);
   writer.write(std::as_bytes(std::span(&length, 1)));
   writer.write(header);
   for (const auto& [name, tensor] : archive.tensors) {
@@ -288,25 +302,31 @@ WrittenFile save_safetensors(const std::filesystem::path& path, const TensorArch
   return writer.close();
 }
 
-TensorArchive load_safetensors(const std::filesystem::path& path) {
-  FileReader file(path);
+ReadArchive read_safetensors(const std::filesystem::path& path, const Progress& progress) {
+  FileReader file(path, progress);
   const std::string text = read_header_text(path, file);
   const Header header = parse_header(path, text);
-  TensorArchive archive;
+  ReadArchive found;
   std::vector<Entry> entries;
   for (const std::string& name : header.names) {
     if (name == kMetadataKey) {
-      archive.metadata = parse_metadata(path, header.values.at(name));
+      found.archive.metadata = parse_metadata(path, header.values.at(name));
     } else {
       entries.push_back(parse_entry(path, name, header.values.at(name)));
     }
   }
-  const std::uint64_t values_begin = 8 + text.size();
-  check_layout(path, entries, file.num_bytes() - values_begin);
-  for (const Entry& entry : entries) {
-    archive.tensors.emplace_back(entry.name, read_tensor(path, file, values_begin, entry));
+  std::vector<at::Tensor> tensors(entries.size());
+  for (const Entry* entry : check_layout(path, entries, file.num_bytes() - 8 - text.size())) {
+    tensors[static_cast<std::size_t>(entry - entries.data())] = read_tensor(path, file, *entry);
   }
-  return archive;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    found.archive.tensors.emplace_back(entries[i].name, std::move(tensors[i]));
+  }
+  found.num_bytes = file.num_bytes();
+  found.checksum = file.checksum();
+  return found;
 }
+
+TensorArchive load_safetensors(const std::filesystem::path& path) { return read_safetensors(path).archive; }
 
 }  // namespace leda::storage

@@ -23,10 +23,19 @@ struct TensorArchive {
 
 // Writes and fsyncs, and says what was written; the file is not there atomically (write into a new name or folder and
 // rename). Error(storage) where the disk refuses, Error(internal) for a repeated name or a type not listed above.
-WrittenFile save_safetensors(const std::filesystem::path& path, const TensorArchive& archive);
+WrittenFile save_safetensors(const std::filesystem::path& path, const TensorArchive& archive,
+                             const Progress& progress = {});
 
 // Reads and validates everything before the first tensor is made: lengths, types, shapes, offsets, names.
 // Error(data) that names the file, the tensor and the field.
 TensorArchive load_safetensors(const std::filesystem::path& path);
+
+// As load_safetensors, in one pass over the file, with the size and checksum of the bytes that the tensors came from.
+struct ReadArchive {
+  TensorArchive archive;
+  std::uint64_t num_bytes = 0;
+  std::uint64_t checksum = 0;
+};
+ReadArchive read_safetensors(const std::filesystem::path& path, const Progress& progress = {});
 
 }  // namespace leda::storage
