@@ -19,7 +19,8 @@ struct LoadedCheckpoint {
   std::int64_t step = 0;
   bool is_last = false;  // the run was finished
   CheckpointContent content;
-  std::string provenance_json;  // as it was saved; empty where it is missing or damaged
+  std::string provenance_json;    // as it was saved; empty where it is missing or damaged
+  std::string provenance_damage;  // why it is not believed; empty where it is sound or missing
 };
 
 // Collective: every rank gets rank 0's checkpoint.

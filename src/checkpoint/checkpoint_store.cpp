@@ -1,54 +1,26 @@
 #include "checkpoint/checkpoint_store.hpp"
 
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cassert>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
-#include <vector>
 
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
+#include "checkpoint/checkpoint_listing.hpp"
 #include "checkpoint/rank_zero.hpp"
-#include "checkpoint/sealed_json.hpp"
+#include "checkpoint/save_outcome_text.hpp"
 #include "checkpoint/write_probe.hpp"
-#include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kBestName = "best.json";
-constexpr const char* kBestFormat = "leda-best-checkpoint";
-// Hidden names: `.step_00000500_tmp-PID` holds what is being written or deleted, `.step_00000500_replaced-PID` a
-// checkpoint while another one of the same step takes its name.
-constexpr std::string_view kTemporary = "_tmp-";
-constexpr std::string_view kReplaced = "_replaced-";
-
-// The step of a checkpoint that was moved aside for another of the same step, if that is what the name says.
-std::optional<std::int64_t> step_of_replaced(const std::string& name) {
-  const std::size_t end = name.find(kReplaced);
-  if (!name.starts_with('.') || end == std::string::npos) return std::nullopt;
-  return step_of_folder_name(name.substr(1, end - 1));
-}
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::vector<std::string> names;
-  if (!fs::exists(folder)) return names;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    names.push_back(entry.path().filename().string());
-  }
-  return names;
-}
-
-void remove_quietly(const fs::path& path) {
-  std::error_code ignored;
-  fs::remove_all(path, ignored);
-}
+constexpr std::size_t kMaxCosts = 16;
 
 base::Error none_usable(const fs::path& folder, const std::string& reasons) {
   return {base::ExitCode::data,
@@ -56,6 +28,24 @@ base::Error none_usable(const fs::path& folder, const std::string& reasons) {
            .value = reasons,
            .why = "starting from the beginning would lose the run in silence",
            .remedy = "restore the folder from a copy, or start a new run (--new-run)"}};
+}
+
+// No other process that ever wrote here has had it, not even one of the same number in another container.
+std::string new_id() {
+  return fmt::format("{}-{:x}", getpid(), static_cast<std::uint64_t>(base::unix_seconds() * 1e6));
+}
+
+std::vector<int> writing_order_of(distributed::Communicator& communicator) {
+  const at::Tensor own = at::full({1}, communicator.local_rank(), at::kLong);
+  const at::Tensor all = distributed::all_gather(communicator, own);
+  const auto* local_ranks = all.const_data_ptr<std::int64_t>();
+  return writing_order({local_ranks, local_ranks + communicator.size()});
+}
+
+void warn_of_provenance(const LoadedCheckpoint& checkpoint, logging::Console& console) {
+  if (checkpoint.provenance_damage.empty()) return;
+  console.warn(
+      fmt::format("provenance.json of step {} is not believed: {}", checkpoint.step, checkpoint.provenance_damage));
 }
 
 }  // namespace
@@ -66,40 +56,119 @@ CheckpointStore::CheckpointStore(fs::path folder, CheckpointOptions options, std
       options_(options),
       run_identity_(std::move(run_identity)),
       communicator_(communicator),
-      console_(console) {
+      console_(console),
+      writing_order_(writing_order_of(communicator)),
+      votes_(communicator) {
   assert(options_.keep_last >= 1);
-  const std::string best = on_rank_zero(communicator_, [this] {
-    const std::optional<std::int64_t> step = read_best();
-    return step ? step_folder_name(*step) : std::string();
-  });
-  best_step_ = step_of_folder_name(best);
+  const auto found = nlohmann::json::parse(on_rank_zero(communicator_, [this] {
+    return nlohmann::json{{"id", new_id()}, {"best", read_best(folder_, console_).value_or(-1)}}.dump();
+  }));
+  id_ = found.at("id");
+  if (const std::int64_t best = found.at("best"); best >= 0) best_step_ = best;
 }
 
-bool CheckpointStore::save(std::int64_t step, const CheckpointContent& content, const std::string& provenance_json) {
-  try {
-    save_agreed(step, false, content, provenance_json);
-    return true;
-  } catch (const base::Error& error) {
-    if (error.exit_code() != base::ExitCode::storage) throw;
-    console_.warn(fmt::format("step {} was not saved, the next interval tries again: {}", step, error.what()));
-    return false;
+CheckpointStore::~CheckpointStore() {
+  if (under_way_) wait_for_writer();
+}
+
+SaveJob CheckpointStore::make_job(const SaveRequest& request, const CheckpointContent& content,
+                                  const std::string& provenance_json) {
+  std::vector<ArchiveFile> files = plan_files(content, options_.max_file_bytes);
+  std::vector<int> writers = deal_files(files, writing_order_);
+  return {.folder = folder_,
+          .id = fmt::format("{}-{}", id_, ++num_saves_),
+          .run_identity = run_identity_,
+          .request = request,
+          .rank = communicator_.rank(),
+          .files = std::move(files),
+          .writers = std::move(writers),
+          .provenance_json = provenance_json,
+          .retention = {.keep_last = options_.keep_last,
+                        .keep_every = options_.keep_every_num_steps,
+                        .best = best_step_,
+                        .damaged = damaged_steps_},
+          .removes_leftovers = communicator_.rank() == 0 && !std::exchange(leftovers_removed_, true)};
+}
+
+void CheckpointStore::start_save(const SaveRequest& request, const CheckpointContent& content,
+                                 const std::string& provenance_json) {
+  assert(!is_saving());
+  SaveJob job = make_job(request, content, provenance_json);
+  std::vector<ArchiveFile> own;
+  for (std::size_t i = 0; i < job.files.size(); ++i) {
+    if (job.writers[i] == job.rank) own.push_back(job.files[i]);
   }
+  communicator_.note(fmt::format("checkpoint of step {}: takes a copy", request.step));
+  snapshot_.take(content, own);
+  under_way_ = std::make_unique<BackgroundSave>(std::move(job), snapshot_.content(), console_);
+  pause_seconds_ = base::steady_seconds() - request.pause_began_seconds;
+}
+
+std::optional<SaveOutcome> CheckpointStore::poll() {
+  if (!under_way_) return std::nullopt;
+  const bool is_done = under_way_->is_done();
+  const SaveVotes::Tally tally = votes_.exchange(is_done, is_done && under_way_->has_failed());
+  if (tally.all_done) return settle();
+  if (tally.any_failed) under_way_->abandon();
+  return std::nullopt;
+}
+
+std::optional<SaveOutcome> CheckpointStore::finish() {
+  if (!under_way_) return std::nullopt;
+  const base::Stopwatch waited;
+  wait_for_writer();
+  votes_.drain();
+  pause_seconds_ += waited.seconds();
+  return settle();
+}
+
+void CheckpointStore::hurry() {
+  if (under_way_) under_way_->hurry();
+}
+
+void CheckpointStore::wait_for_writer() {
+  under_way_->wait([this](const std::string& progress) { communicator_.note(progress); });
+}
+
+// Every rank's writer is done, or waited for here.
+SaveOutcome CheckpointStore::settle() {
+  const std::vector<std::string> texts = distributed::all_gather_texts(votes_.channel(), outcome_text(*under_way_));
+  JointOutcome joint = joint_outcome(texts);
+  const SaveJob& job = under_way_->job();
+  SaveOutcome outcome{.request = job.request, .is_saved = !joint.failure, .cost = joint.cost};
+  const fs::path temporary = temporary_path(folder_, job.request.step, job.id);
+  under_way_.reset();
+  if (joint.failure) {
+    if (communicator_.rank() == 0) remove_quietly(temporary);
+    if (joint.failure->exit_code() != base::ExitCode::storage || outcome.request.is_last) throw *joint.failure;
+    console_.warn(fmt::format("step {} was not saved, the next interval tries again: {}", outcome.request.step,
+                              joint.failure->what()));
+    return outcome;
+  }
+  damaged_steps_.erase(outcome.request.step);
+  if (outcome.request.is_best) best_step_ = outcome.request.step;
+  const at::Tensor pause = at::full({1}, pause_seconds_, at::kDouble);
+  votes_.channel().broadcast(pause, 0);
+  outcome.cost.pause_seconds = *pause.const_data_ptr<double>();
+  if (costs_.size() == kMaxCosts) costs_.erase(costs_.begin());
+  costs_.push_back(outcome.cost);
+  return outcome;
+}
+
+bool CheckpointStore::save(const SaveRequest& request, const CheckpointContent& content,
+                           const std::string& provenance_json) {
+  finish();
+  start_save(request, content, provenance_json);
+  return finish()->is_saved;
 }
 
 void CheckpointStore::save_last(std::int64_t step, const CheckpointContent& content,
                                 const std::string& provenance_json) {
-  save_agreed(step, true, content, provenance_json);
-}
-
-void CheckpointStore::save_agreed(std::int64_t step, bool is_last, const CheckpointContent& content,
-                                  const std::string& provenance_json) {
-  on_rank_zero(communicator_, [&] {
-    write_checkpoint(step, is_last, content, provenance_json);
-    return std::string();
-  });
+  save(SaveRequest{.step = step, .is_last = true}, content, provenance_json);
 }
 
 std::optional<LoadedCheckpoint> CheckpointStore::load_newest() {
+  finish();
   std::optional<LoadedCheckpoint> checkpoint;
   const std::string found = on_rank_zero(communicator_, [&] {
     checkpoint = read_newest();
@@ -112,173 +181,77 @@ std::optional<LoadedCheckpoint> CheckpointStore::load_newest() {
 }
 
 LoadedCheckpoint CheckpointStore::load_step(std::int64_t step) {
+  finish();
   LoadedCheckpoint checkpoint;
   on_rank_zero(communicator_, [&] {
-    const auto found = find_checkpoints();
+    const auto found = find_checkpoints(folder_);
     const auto place = found.find(step);
     const fs::path path = place == found.end() ? folder_ / step_folder_name(step) : place->second;
     try {
       checkpoint = read_checkpoint_folder(path, step, run_identity_);
+    } catch (const Foreign& foreign) {
+      throw foreign.error();
     } catch (const Damage& damage) {
       throw none_usable(folder_, fmt::format("step {}: {}", step, damage.what()));
     }
+    warn_of_provenance(checkpoint, console_);
     return std::string();
   });
   broadcast_checkpoint(communicator_, checkpoint);
   return checkpoint;
 }
 
+std::optional<LoadedCheckpoint> CheckpointStore::read_newest() {
+  const auto checkpoints = find_checkpoints(folder_);
+  std::string reasons;
+  std::optional<base::Error> foreign_error;
+  const auto pass_over = [&](std::int64_t step, const fs::path& path, const std::string& kind,
+                             const std::string& reason) {
+    damaged_steps_.insert(step);
+    console_.warn(fmt::format("passing over the {} checkpoint {}: {}", kind, path.string(), reason));
+    reasons += fmt::format("{}step {}: {}", reasons.empty() ? "" : "; ", step, reason);
+  };
+  for (auto entry = checkpoints.rbegin(); entry != checkpoints.rend(); ++entry) {
+    const auto& [step, path] = *entry;
+    try {
+      LoadedCheckpoint checkpoint = read_checkpoint_folder(path, step, run_identity_);
+      warn_of_provenance(checkpoint, console_);
+      return checkpoint;
+    } catch (const Foreign& foreign) {
+      if (reasons.empty()) foreign_error = foreign.error();
+      pass_over(step, path, "foreign", foreign.what());
+    } catch (const Damage& damage) {
+      pass_over(step, path, "damaged", damage.what());
+    }
+  }
+  if (checkpoints.empty()) return std::nullopt;
+  // The newest says best what is wrong with the folder.
+  throw foreign_error ? *foreign_error : none_usable(folder_, reasons);
+}
+
 void CheckpointStore::mark_best(std::int64_t step) {
+  finish();
   on_rank_zero(communicator_, [&] {
-    if (!find_checkpoints().contains(step)) {
+    if (!find_checkpoints(folder_).contains(step)) {
       throw base::Error(base::ExitCode::internal, {.what = fmt::format("step {} is marked best, but not saved", step),
                                                    .value = "",
                                                    .why = "no checkpoint would be protected",
                                                    .remedy = "this is a mistake of the program: please report it"});
     }
-    const nlohmann::ordered_json text{{"format", kBestFormat}, {"version", 1}, {"step", step}};
-    try {
-      storage::write_file_durably(folder_ / kBestName, seal_json(text.dump()));
-    } catch (const base::Error& error) {
-      console_.warn(fmt::format("step {} is the best so far; that could not be written down: {}", step, error.what()));
-    }
+    write_best(folder_, step, console_);
     return std::string();
   });
   best_step_ = step;
 }
 
 void CheckpointStore::check_writable(std::uint64_t expected_bytes) {
+  finish();
   on_rank_zero(communicator_, [&] {
     create_folder_durably(folder_);
-    remove_leftovers_once();
+    if (!std::exchange(leftovers_removed_, true)) remove_leftovers(folder_, "", console_);
     probe_writing(folder_, expected_bytes);
     return std::string();
   });
-}
-
-void CheckpointStore::write_checkpoint(std::int64_t step, bool is_last, const CheckpointContent& content,
-                                       const std::string& provenance_json) {
-  create_folder_durably(folder_);
-  remove_leftovers_once();
-  const fs::path temporary = hidden_path(step, kTemporary);
-  remove_quietly(temporary);
-  try {
-    const Manifest head{.step = step, .is_last = is_last, .run_identity = run_identity_, .files = {}};
-    communicator_.note(fmt::format("checkpoint of step {}: writes", step));
-    write_checkpoint_folder(temporary, head, content, provenance_json);
-    communicator_.note(fmt::format("checkpoint of step {}: verifies", step));
-    verify_checkpoint_folder(temporary, step, true);
-    commit(step, temporary);
-  } catch (const Damage& damage) {
-    remove_quietly(temporary);
-    throw base::Error(base::ExitCode::storage,
-                      {.what = fmt::format("{} was written and reads back differently", temporary.string()),
-                       .value = damage.what(),
-                       .why = "the disk or its file system damages data",
-                       .remedy = "choose a folder in another file system"});
-  } catch (...) {
-    remove_quietly(temporary);
-    throw;
-  }
-  damaged_steps_.erase(step);
-  apply_retention(step);
-}
-
-// Gives the finished folder its name. A checkpoint of this step that is there already stays, if it is complete and
-// the same; otherwise it is moved aside under a name that readers know, so that no moment is without one of the two.
-void CheckpointStore::commit(std::int64_t step, const fs::path& temporary) {
-  const fs::path final_path = folder_ / step_folder_name(step);
-  if (!fs::exists(final_path)) return storage::rename_durably(temporary, final_path);
-  if (is_same_checkpoint(final_path, temporary, step)) return remove_quietly(temporary);
-  const fs::path replaced = hidden_path(step, kReplaced);
-  storage::rename_durably(final_path, replaced);
-  try {
-    storage::rename_durably(temporary, final_path);
-  } catch (...) {
-    if (!fs::exists(final_path)) std::rename(replaced.c_str(), final_path.c_str());
-    throw;
-  }
-  remove_quietly(replaced);
-}
-
-// Steps after `newest_step` are none of its business: they were damaged when the run started, and it will get there.
-void CheckpointStore::apply_retention(std::int64_t newest_step) {
-  int num_kept = 0;
-  const auto checkpoints = find_checkpoints();
-  for (auto entry = checkpoints.rbegin(); entry != checkpoints.rend(); ++entry) {
-    const auto& [step, path] = *entry;
-    if (step > newest_step) continue;
-    const bool is_among_last = !damaged_steps_.contains(step) && num_kept < options_.keep_last;
-    if (is_among_last) ++num_kept;
-    if (is_among_last || step == best_step_) continue;
-    // First the name, then the content: a checkpoint is never there in part.
-    const fs::path leaving = hidden_path(step, kTemporary);
-    std::error_code problem;
-    fs::rename(path, leaving, problem);
-    if (!problem) fs::remove_all(leaving, problem);
-    if (problem) console_.warn(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
-  }
-}
-
-// Not when constructed: a store that only reads may look at the folder of a run that is just saving.
-void CheckpointStore::remove_leftovers_once() {
-  if (std::exchange(leftovers_removed_, true)) return;
-  for (const std::string& name : names_in(folder_)) {
-    if (const std::optional<std::int64_t> step = step_of_replaced(name)) {
-      const fs::path final_path = folder_ / step_folder_name(*step);
-      if (!fs::exists(final_path)) {
-        storage::rename_durably(folder_ / name, final_path);
-        continue;
-      }
-    } else if (!name.starts_with('.') || name.find(kTemporary) == std::string::npos) {
-      continue;
-    }
-    remove_quietly(folder_ / name);
-    console_.say(fmt::format("removed {}, left behind by a save that was cut short", (folder_ / name).string()));
-  }
-}
-
-std::optional<LoadedCheckpoint> CheckpointStore::read_newest() {
-  const auto checkpoints = find_checkpoints();
-  std::string reasons;
-  for (auto entry = checkpoints.rbegin(); entry != checkpoints.rend(); ++entry) {
-    const auto& [step, path] = *entry;
-    try {
-      return read_checkpoint_folder(path, step, run_identity_);
-    } catch (const Damage& damage) {
-      damaged_steps_.insert(step);
-      console_.warn(fmt::format("passing over the damaged checkpoint {}: {}", path.string(), damage.what()));
-      reasons += fmt::format("{}step {}: {}", reasons.empty() ? "" : "; ", step, damage.what());
-    }
-  }
-  if (checkpoints.empty()) return std::nullopt;
-  throw none_usable(folder_, reasons);
-}
-
-std::optional<std::int64_t> CheckpointStore::read_best() {
-  const fs::path path = folder_ / kBestName;
-  if (!fs::exists(path)) return std::nullopt;
-  const std::string text = storage::read_text_file(path);
-  const auto object = is_seal_intact(text) ? nlohmann::json::parse(text, nullptr, false) : nlohmann::json();
-  if (!object.is_object() || object.value("format", "") != kBestFormat) {
-    console_.warn(fmt::format("{} is damaged: no checkpoint is known as the best", path.string()));
-    return std::nullopt;
-  }
-  const auto step = object.at("step").get<std::int64_t>();
-  return find_checkpoints().contains(step) ? std::optional(step) : std::nullopt;
-}
-
-std::map<std::int64_t, fs::path> CheckpointStore::find_checkpoints() const {
-  std::map<std::int64_t, fs::path> found;
-  for (const std::string& name : names_in(folder_)) {
-    if (const auto step = step_of_folder_name(name)) found.insert_or_assign(*step, folder_ / name);
-    if (const auto step = step_of_replaced(name)) found.emplace(*step, folder_ / name);
-  }
-  return found;
-}
-
-fs::path CheckpointStore::hidden_path(std::int64_t step, std::string_view purpose) const {
-  return folder_ / fmt::format(".{}{}{}", step_folder_name(step), purpose, getpid());
 }
 
 }  // namespace leda::checkpoint

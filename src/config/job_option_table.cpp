@@ -166,6 +166,11 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
             &training.divergence_factor);
   table.add("checkpoint.every_num_steps", "cadence of checkpoints", &job.checkpoint_cadence.every_num_steps);
   table.add("checkpoint.keep_last", "newest checkpoints kept, beside the best", &job.checkpoint.keep_last);
+  table.add("checkpoint.keep_every_num_steps", "checkpoints of multiples of this step are kept for ever; 0 = none",
+            &job.checkpoint.keep_every_num_steps);
+  table.add("checkpoint.max_file_bytes",
+            "archives above this are split over files, between tensors, and the files dealt out over ranks",
+            &job.checkpoint.max_file_bytes);
   table.add("distributed.bucket_bytes", "gradients that travel together", &job.distributed.bucket_bytes);
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes);
   table.add("distributed.wire_type", "gradients travel as they are (full) or rounded (bfloat16)",
@@ -241,6 +246,8 @@ void check_lengths(const training::JobOptions& job) {
   require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
   require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);
   require_at_least("checkpoint.keep_last", job.checkpoint.keep_last, 1);
+  require_at_least<std::int64_t>("checkpoint.keep_every_num_steps", job.checkpoint.keep_every_num_steps, 0);
+  require_at_least<std::uint64_t>("checkpoint.max_file_bytes", job.checkpoint.max_file_bytes, 1);
   require_at_least<std::int64_t>("logging.every_num_steps", job.logging.every_num_steps, 1);
   require_at_least("logging.progress_seconds", job.logging.progress_seconds, 0.0);
   require_at_least<std::int64_t>("evaluation.max_tuning_slices", job.evaluation.max_tuning_slices, 1);

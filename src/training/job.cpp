@@ -74,6 +74,11 @@ distributed::DeviceOptions device_options(const JobOptions& options, distributed
   return devices;
 }
 
+// A checkpoint goes on with the same networks, data order and random numbers.
+std::string run_identity(const Stage& stage, const LoopPlan& plan) {
+  return fmt::format("{}; seed {}, global batch {}", stage.identity(), plan.seed, plan.global_batch);
+}
+
 class Job {
  public:
   Job(const JobOptions& options, distributed::Communicator& communicator, distributed::RankWatch& watch,
@@ -197,8 +202,8 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
 StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder,
                        logging::Trace& trace) {
   const data::SliceLoader loader(data_.train, loading);
-  checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, stage.identity(), communicator_,
-                                    console_);
+  checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, run_identity(stage, plan),
+                                    communicator_, console_);
   store.check_writable(checkpoint_bytes(stage));
   logging::RunLog log(console_, folder, options_.logging.tensorboard);
   console_.say(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
@@ -334,7 +339,7 @@ void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOpti
   const data::BatchPlan batches{plan.global_batch, plan.global_batch, communicator_.rank(), communicator_.size()};
   data::load_step(loader, order, batches, 0);
   const fs::path folder = run_folder_ / "dry_run";
-  checkpoint::CheckpointStore store(folder, options_.checkpoint, stage.identity(), communicator_, console_);
+  checkpoint::CheckpointStore store(folder, options_.checkpoint, run_identity(stage, plan), communicator_, console_);
   store.check_writable(checkpoint_bytes(stage));
   StageState state = stage.state();
   checkpoint::CheckpointContent content;

@@ -50,7 +50,7 @@ base::StopRequest TrainingLoop::run() {
   const bool is_resumed = restore();
   if (step_ >= plan_.num_steps && is_saved_) return base::StopRequest::none;
   // Somewhere to roll back to from the first step on.
-  if (!is_resumed && context_.options.training.on_non_finite == "roll_back") save_or_warn();
+  if (!is_resumed && context_.options.training.on_non_finite == "roll_back") save_in_background();
 
   distributed::StopAgreement agreement(context_.communicator);
   logging::ProgressLine progress(context_.console, plan_.title, plan_.num_steps, step_,
@@ -60,7 +60,10 @@ base::StopRequest TrainingLoop::run() {
     try {
       stop = train(agreement, progress);
     } catch (const NonFiniteGradientError& fault) {
-      if (!may_roll_back(fault)) throw;
+      if (!may_roll_back(fault)) {
+        take_outcome(store_.finish());
+        throw;
+      }
       roll_back(fault);
     }
   }
@@ -87,13 +90,13 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
     const bool is_end = step_ == plan_.num_steps;
     const bool is_logging = due(context_.options.logging.every_num_steps) || is_end;
     const bool is_validating = due(context_.options.training.validate_every_num_steps) || is_end;
-    const bool is_saving = due(context_.options.checkpoint_cadence.every_num_steps) && !is_end;
+    const bool is_saving = !is_end && should_save(due(context_.options.checkpoint_cadence.every_num_steps));
     // No checkpoint is written over an update that somebody has yet to hear of.
     if (is_logging || is_validating || is_saving) settle_updates();
     if (is_logging) log_interval(prefetcher);
     if (is_validating) validate();
     // A new best is saved at once, whatever the cadence: it is kept as that step's checkpoint.
-    if (is_saving || (is_best_pending_ && !is_end)) save_or_warn();
+    if (is_saving || (is_best_pending_ && !is_end)) save_in_background();
     progress.update(step_, figures_);
     stop = agree_on_stop(agreement);
   }
@@ -128,6 +131,7 @@ void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
   interval_reports_.clear();
   interval_images_ = 0;
   is_best_pending_ = false;
+  is_save_due_ = false;
   if (!restore()) throw NonFiniteGradientError(fault);
   stage_.interval_figures();  // counts begin afresh
   interval_start_seconds_ = stopwatch_.seconds();
@@ -261,7 +265,8 @@ TrainingLoop::WaitShares TrainingLoop::wait_shares(const data::BatchPrefetcher& 
   return {share[0] / num_ranks, share[1] / num_ranks};
 }
 
-void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) const {
+void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) {
+  take_outcome(store_.finish());
   throw base::ErrorOnAllRanks(
       base::ExitCode::non_finite,
       {.what = fmt::format("{} diverged at step {}: {}", plan_.title, step_, figure),
@@ -348,6 +353,8 @@ bool TrainingLoop::restore() {
   best_step_ = state.at("best").at("step");
   best_criterion_ = state.at("best").at("criterion");
   is_saved_ = loaded->is_last;
+  // A kill between a checkpoint and its mark, or a mark from elsewhere: the state says which step was best.
+  if (best_step_ == step_ && store_.best_step() != step_) store_.mark_best(step_);
   if (const auto provenance = nlohmann::json::parse(loaded->provenance_json, nullptr, false); provenance.is_object()) {
     num_restarts_ = provenance.value("restarts", std::int64_t{0}) + 1;
   }
@@ -367,32 +374,57 @@ bool TrainingLoop::restore() {
   return true;
 }
 
-void TrainingLoop::after_save() {
-  is_saved_ = true;
-  if (is_best_pending_) store_.mark_best(step_);
+void TrainingLoop::take_outcome(const std::optional<checkpoint::SaveOutcome>& outcome) {
+  if (!outcome || !outcome->is_saved) return;
+  if (outcome->request.step == step_) is_saved_ = true;
+  const checkpoint::SaveCost& cost = outcome->cost;
+  const std::vector<logging::Scalar> scalars{{"checkpoint_pause_seconds", cost.pause_seconds},
+                                             {"checkpoint_write_seconds", cost.write_seconds},
+                                             {"checkpoint_verify_seconds", cost.verify_seconds},
+                                             {"checkpoint_retention_seconds", cost.retention_seconds},
+                                             {"checkpoint_bytes", static_cast<double>(cost.num_bytes)}};
+  log_.write(cost.step, scalars, "checkpoint");
 }
 
-void TrainingLoop::save_or_warn() {
+// A save that is due while another is under way is put off to the first step at which that one is done.
+bool TrainingLoop::should_save(bool is_due) {
+  take_outcome(store_.poll());
+  is_save_due_ = is_save_due_ || is_due;
+  if (!is_save_due_ || !store_.is_saving()) return is_save_due_;
+  if (!std::exchange(has_said_put_off_, true)) {
+    context_.console.say(
+        fmt::format("{}: the checkpoint due at step {} is put off: the one before is still being written (said once)",
+                    plan_.title, step_));
+  }
+  return false;
+}
+
+// A new best waits for the save under way: its state cannot be had later.
+void TrainingLoop::save_in_background() {
   const logging::Span span(context_.trace, "checkpoint", step_ - 1);
-  if (store_.save(step_, content(), provenance())) after_save();
-  // Also after a failed save: the next one is of another step, and comes at the next interval.
+  take_outcome(store_.finish());
+  const checkpoint::SaveRequest request{.step = step_, .is_best = is_best_pending_};
+  store_.start_save(request, content(), provenance());
+  // Also where it will have failed: the next one is of another step, and comes at the next interval.
   is_best_pending_ = false;
+  is_save_due_ = false;
 }
 
 void TrainingLoop::save_before_leaving() {
-  if (is_saved_) return;
   const logging::Span span(context_.trace, "checkpoint", step_ - 1);
-  if (step_ == plan_.num_steps) {
-    store_.save_last(step_, content(), provenance());
-  } else if (!store_.save(step_, content(), provenance())) {
-    throw base::ErrorOnAllRanks(
-        base::ExitCode::storage,
-        {.what = fmt::format("{} was asked to stop and could not save step {}", plan_.title, step_),
-         .value = "see the warning above",
-         .why = "work since the checkpoint before is lost",
-         .remedy = "free space in the run folder and start the same command again"});
-  }
-  after_save();
+  take_outcome(store_.finish());
+  if (is_saved_) return;
+  const bool is_last = step_ == plan_.num_steps;
+  store_.start_save({.step = step_, .is_last = is_last, .is_best = is_best_pending_}, content(), provenance());
+  take_outcome(store_.finish());
+  is_best_pending_ = false;
+  if (is_saved_) return;
+  throw base::ErrorOnAllRanks(
+      base::ExitCode::storage,
+      {.what = fmt::format("{} was asked to stop and could not save step {}", plan_.title, step_),
+       .value = "see the warning above",
+       .why = "work since the checkpoint before is lost",
+       .remedy = "free space in the run folder and start the same command again"});
 }
 
 }  // namespace leda::training

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,12 +63,13 @@ class TrainingLoop {
   void log_interval(const data::BatchPrefetcher& prefetcher);
   WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void validate();
-  [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value) const;
+  [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value);
   // Collective: ranks that have drifted apart save nothing.
   checkpoint::CheckpointContent content() const;
   std::string provenance() const;
-  void after_save();
-  void save_or_warn();
+  void take_outcome(const std::optional<checkpoint::SaveOutcome>& outcome);
+  bool should_save(bool is_due);
+  void save_in_background();
   void save_before_leaving();
 
   LoopPlan plan_;
@@ -84,7 +86,9 @@ class TrainingLoop {
   double best_criterion_ = 0.0;
   std::int64_t best_step_ = -1;
   bool is_best_pending_ = false;  // step_ is the best so far and not yet marked so
-  bool is_saved_ = false;         // the state of step_ is on disk
+  bool is_saved_ = false;         // the state of step_ is on disk, for all the ranks know
+  bool is_save_due_ = false;
+  bool has_said_put_off_ = false;
   std::set<std::int64_t> rolled_back_steps_;
 
   // Of the current logging interval.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "checkpoint/sealed_json.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -239,6 +240,36 @@ TEST(CheckpointStore, RankZerosFailureReachesEveryRank) {
   });
 }
 
+// Written by the program before version 2, whose runs were known by their network alone.
+TEST(CheckpointStore, AFolderOfFormatVersion1IsReadAndContinued) {
+  for (const std::string identity : {"net-1", "net-1; seed 7"}) {
+    const TemporaryFolder folder;
+    fs::copy(fs::path(LEDA_SOURCE_FOLDER) / "tests" / "checkpoint" / "version_1", step_path(folder.path(), 5));
+    storage::write_file_durably(folder.path() / "best.json",
+                                seal_json(R"({"format":"leda-best-checkpoint","version":1,"step":5})"));
+    LoneStore lone(folder.path(), 3, identity);
+    const auto found = lone.store.load_newest();
+    ASSERT_TRUE(found);
+    test::expect_content(*found, 5);
+    EXPECT_TRUE(found->is_last);
+    EXPECT_NE(found->provenance_json.find("node1"), std::string::npos);
+    EXPECT_EQ(lone.store.best_step(), 5);
+    EXPECT_EQ(lone.kept.text(), "");
+    EXPECT_TRUE(lone.store.save(6, small_content(6), ""));
+    EXPECT_THROW(LoneStore(folder.path(), 3, "net-12; seed 7").store.load_step(5), base::Error);
+  }
+}
+
+TEST(CheckpointStore, ForeignOnesArePassedOverWithTheReason) {
+  const TemporaryFolder folder;
+  LoneStore(folder.path()).store.save(5, small_content(5), "");
+  LoneStore(folder.path(), 3, "net-2").store.save(6, small_content(6), "");
+  LoneStore lone(folder.path());
+  test::expect_content(*lone.store.load_newest(), 5);
+  EXPECT_NE(lone.kept.text().find("foreign checkpoint"), std::string::npos) << lone.kept.text();
+  EXPECT_NE(lone.kept.text().find("net-2"), std::string::npos);
+}
+
 TEST(CheckpointStore, PythonReadsAndVerifiesACheckpoint) {
   const TemporaryFolder folder;
   LoneStore(folder.path()).store.save_last(5, small_content(5), kProvenance);
@@ -248,9 +279,9 @@ TEST(CheckpointStore, PythonReadsAndVerifiesACheckpoint) {
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string expected =
       "step 5 last True identity net-1\n"
-      "networks.safetensors none [] vocabulary=0123456789abcdef\n"
-      "networks.safetensors weight [[5.0, 6.0, 7.0], [8.0, 9.0, 10.0]] vocabulary=0123456789abcdef\n"
-      "optimisers.safetensors moment [5.0, 0.3333333333333333]\n"
+      "networks none [] vocabulary=0123456789abcdef\n"
+      "networks weight [[5.0, 6.0, 7.0], [8.0, 9.0, 10.0]] vocabulary=0123456789abcdef\n"
+      "optimisers moment [5.0, 0.3333333333333333]\n"
       "state samples 40\n"
       "provenance node1\n";
   EXPECT_EQ(result.output, expected);
