@@ -28,7 +28,8 @@ class Reproducible(JobTestCase):
         """Networks, optimisers, the best checkpoint's number, and all that was logged of results."""
         folder = self.folder / name / phase
         newest = checkpoints(folder)[-1]
-        logged = [{key: value for key, value in line.items() if key not in MEASURED} for line in log_lines(folder)]
+        logged = [{key: value for key, value in line.items() if key not in MEASURED} for line in log_lines(folder)
+                  if line.get("event") != "checkpoint"]
         return {
             "step": newest.name,
             "networks": (newest / "networks.safetensors").read_bytes(),
