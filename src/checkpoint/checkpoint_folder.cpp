@@ -108,7 +108,11 @@ Manifest read_manifest(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) throw Damage(fmt::format("{} is missing", kManifestName));
   const std::string text = readable([&] { return storage::read_text_file(path); });
   if (!is_seal_intact(text)) throw Damage(fmt::format("the checksum of {} does not match", kManifestName));
-  return parse_manifest(path, nlohmann::json::parse(text));
+  try {
+    return parse_manifest(path, nlohmann::json::parse(text));
+  } catch (const nlohmann::json::exception& problem) {
+    throw Damage(fmt::format("{}: {}", kManifestName, problem.what()));
+  }
 }
 
 Manifest read_manifest_of(const std::filesystem::path& folder, std::int64_t step) {
