@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +29,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 // A header this long would describe millions of tensors; other readers refuse it too.
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr std::uintptr_t kLargePageBytes = std::uintptr_t{2} << 20;
 constexpr const char* kMetadataKey = "__metadata__";
 
 struct TypeName {
@@ -98,7 +100,6 @@ class FileReader {
     struct stat status {};
     if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) fail(errno);
     num_bytes_ = static_cast<std::uint64_t>(status.st_size);
-    posix_fadvise(descriptor_, 0, 0, POSIX_FADV_SEQUENTIAL);
   }
   ~FileReader() {
     if (descriptor_ >= 0) close(descriptor_);
@@ -275,8 +276,29 @@ std::string read_header_text(const std::filesystem::path& path, FileReader& file
   return text;
 }
 
-at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, const Entry& entry) {
-  at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
+// Memory for all values of a file, in large pages where the system has them: the first touch of small ones takes longer
+// than a fast disk.
+at::Tensor make_block(std::uint64_t num_bytes) {
+  at::Tensor block = at::empty({static_cast<std::int64_t>(num_bytes)}, at::TensorOptions().dtype(at::kByte));
+  const auto begin = reinterpret_cast<std::uintptr_t>(block.data_ptr());
+  const std::uintptr_t first = (begin + kLargePageBytes - 1) / kLargePageBytes * kLargePageBytes;
+  const std::uintptr_t last = (begin + num_bytes) / kLargePageBytes * kLargePageBytes;
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  return block;
+}
+
+// Within the block; of its own where the place does not suit the type.
+at::Tensor place_in(const at::Tensor& block, const Entry& entry) {
+  if (entry.begin == entry.end || entry.begin % entry.type->num_bytes != 0) {
+    return at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
+  }
+  const auto length = static_cast<std::int64_t>(entry.end - entry.begin);
+  return block.narrow(0, static_cast<std::int64_t>(entry.begin), length).view(entry.type->type).view(entry.shape);
+}
+
+at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, const at::Tensor& block,
+                       const Entry& entry) {
+  at::Tensor tensor = place_in(block, entry);
   const std::span bytes(static_cast<std::byte*>(tensor.data_ptr()), entry.end - entry.begin);
   file.read(bytes);
   if (entry.type->type == c10::ScalarType::Bool &&
@@ -315,9 +337,12 @@ ReadArchive read_safetensors(const std::filesystem::path& path, const Progress& 
       entries.push_back(parse_entry(path, name, header.values.at(name)));
     }
   }
+  const std::uint64_t value_bytes = file.num_bytes() - 8 - text.size();
+  const std::vector<const Entry*> in_order = check_layout(path, entries, value_bytes);
+  const at::Tensor block = make_block(value_bytes);
   std::vector<at::Tensor> tensors(entries.size());
-  for (const Entry* entry : check_layout(path, entries, file.num_bytes() - 8 - text.size())) {
-    tensors[static_cast<std::size_t>(entry - entries.data())] = read_tensor(path, file, *entry);
+  for (const Entry* entry : in_order) {
+    tensors[static_cast<std::size_t>(entry - entries.data())] = read_tensor(path, file, block, *entry);
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
     found.archive.tensors.emplace_back(entries[i].name, std::move(tensors[i]));

@@ -15,7 +15,8 @@
 
 namespace leda::storage {
 
-// Tensors in file order. Any device and strides when saved; contiguous, on the CPU, without gradient when loaded.
+// Tensors in file order. Any device and strides when saved; contiguous, on the CPU, without gradient when loaded, those
+// of a file in one block of memory that lives as long as any of them.
 struct TensorArchive {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   std::map<std::string, std::string> metadata;
