@@ -1,4 +1,4 @@
-"""launch/benchmark distributed on tiny networks: every part runs and is reported. Times are not judged.
+"""launch/benchmark on tiny networks and states: every part runs and is reported. Times are not judged.
 
 usage: python benchmark_test.py
 """
@@ -15,6 +15,7 @@ from leda_job import REPOSITORY, environment
 
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
+import benchmark_checkpoint_page  # noqa: E402
 import benchmark_page  # noqa: E402
 from shaped_link import ShapedLink  # noqa: E402
 from step_runs import DDP_PYTHON  # noqa: E402
@@ -79,6 +80,34 @@ class Benchmark(unittest.TestCase):
         for entry in self.part("forecast", ShapedLink.is_possible()) or []:
             self.assertGreaterEqual(entry["predicted"], entry["alone"])
             self.assertGreater(entry["measured"], 0)
+
+
+class CheckpointBenchmark(unittest.TestCase):
+    def test_all_is_measured_and_reported(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [sys.executable, str(REPOSITORY / "launch" / "benchmark_checkpoint.py"), "--bytes", "3145728", "--tensors",
+                 "4", "--rounds", "1", "--repeats", "1", "--steps", "150", "--folder", folder, "--output", folder],
+                env=environment(), capture_output=True, text=True, timeout=300, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            report = json.loads((Path(folder) / "benchmark_checkpoint.json").read_text())
+            self.assertEqual({path.name for path in Path(folder).iterdir()},
+                             {"benchmark_checkpoint.json", "benchmark_checkpoint.md"})
+            self.assertIn(report["command"], (Path(folder) / "benchmark_checkpoint.md").read_text())
+        self.assertEqual([entry["num_ranks"] for entry in report["store"]], [1, 1, 2])
+        for entry in report["store"]:
+            self.assertGreater(min(entry["seconds"].values()), 0)
+        self.assertEqual(bool(report["torch"]), DDP_PYTHON.exists())
+        self.assertGreaterEqual(report["training"]["num_saves"], 1)
+        self.assertGreater(report["training"]["pause_seconds"], 0)
+
+    def test_a_missed_target_is_called_so(self):
+        seconds = {name: 1.0 for name in ("plain_write", "save", "plain_read", "load", "verify", "snapshot")}
+        entry = {"name": "one", "num_ranks": 1, "num_repeats": 1, "seconds": seconds, "share": {"save": 0.79, "load": 0.81},
+                 "share_range": {"save": [0.7, 0.8], "load": [0.8, 0.9]}}
+        page = "\n".join(benchmark_checkpoint_page.store_section({"num_bytes": 1000, "store": [entry]}))
+        self.assertIn("0.79 **missed**", page)
+        self.assertIn("0.81 met", page)
 
 
 class Page(unittest.TestCase):
