@@ -14,6 +14,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstdint>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
@@ -29,6 +30,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 // A header this long would describe millions of tensors; other readers refuse it too.
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr std::size_t kReadBytes = std::size_t{4} << 20;
 constexpr std::uintptr_t kLargePageBytes = std::uintptr_t{2} << 20;
 constexpr const char* kMetadataKey = "__metadata__";
 
@@ -109,25 +111,39 @@ class FileReader {
 
   std::uint64_t num_bytes() const { return num_bytes_; }
 
-  // The next bytes of the file; their checksum is taken while they are in the processor's cache.
+  // The next bytes of the file. Their checksum is taken meanwhile: `target` stays until checksum() was called.
   void read(std::span<std::byte> target) {
     while (!target.empty()) {
-      const std::size_t wanted = std::min(target.size(), kPieceBytes);
+      const std::size_t wanted = std::min(target.size(), kReadBytes);
       const ssize_t count = pread(descriptor_, target.data(), wanted, static_cast<off_t>(position_));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) fail(errno);
       if (count == 0) throw damaged(path_, "", fmt::format("it ends at byte {} while being read", position_));
       const auto piece = target.first(static_cast<std::size_t>(count));
-      checksum_.update(piece);
+      sum_up(piece);
       if (progress_) progress_(piece.size());
       target = target.subspan(piece.size());
       position_ += piece.size();
     }
   }
 
-  std::uint64_t checksum() const { return checksum_.value(); }
+  std::uint64_t checksum() {
+    finish_sum();
+    return checksum_.value();
+  }
 
  private:
+  void finish_sum() {
+    if (summing_.valid()) summing_.get();
+  }
+
+  // Beside the reading of the next piece, where that is worth a thread.
+  void sum_up(std::span<const std::byte> piece) {
+    finish_sum();
+    if (piece.size() < kPieceBytes) return checksum_.update(piece);
+    summing_ = std::async(std::launch::async, [this, piece] { checksum_.update(piece); });
+  }
+
   [[noreturn]] void fail(int error_number) {
     if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
     throw base::Error(base::ExitCode::data, {.what = fmt::format("cannot read {}", path_.string()),
@@ -142,6 +158,7 @@ class FileReader {
   std::uint64_t num_bytes_ = 0;
   std::uint64_t position_ = 0;
   RunningChecksum checksum_;
+  std::future<void> summing_;  // last: it uses the others
 };
 
 struct Entry {
@@ -230,10 +247,8 @@ Entry parse_entry(const std::filesystem::path& path, const std::string& name, co
   return entry;
 }
 
-// The values must fill the rest of the file: no gap, no overlap, nothing behind. The entries in the order of their
-// values, which is the order of reading.
-std::vector<const Entry*> check_layout(const std::filesystem::path& path, const std::vector<Entry>& entries,
-                                       std::uint64_t value_bytes) {
+// The values must fill the rest of the file: no gap, no overlap, nothing behind.
+void check_layout(const std::filesystem::path& path, const std::vector<Entry>& entries, std::uint64_t value_bytes) {
   std::vector<const Entry*> by_offset;
   for (const Entry& entry : entries) by_offset.push_back(&entry);
   std::sort(by_offset.begin(), by_offset.end(), [](const Entry* left, const Entry* right) {
@@ -250,7 +265,6 @@ std::vector<const Entry*> check_layout(const std::filesystem::path& path, const 
   if (expected != value_bytes) {
     throw damaged(path, "", fmt::format("it holds {} bytes of values, its header describes {}", value_bytes, expected));
   }
-  return by_offset;
 }
 
 std::map<std::string, std::string> parse_metadata(const std::filesystem::path& path, const nlohmann::json& values) {
@@ -287,25 +301,15 @@ at::Tensor make_block(std::uint64_t num_bytes) {
   return block;
 }
 
-// Within the block; of its own where the place does not suit the type.
-at::Tensor place_in(const at::Tensor& block, const Entry& entry) {
-  if (entry.begin == entry.end || entry.begin % entry.type->num_bytes != 0) {
-    return at::empty(entry.shape, at::TensorOptions().dtype(entry.type->type));
-  }
+// A view into the block; a copy where the place does not suit the type.
+at::Tensor make_tensor(const std::filesystem::path& path, const at::Tensor& block, const Entry& entry) {
   const auto length = static_cast<std::int64_t>(entry.end - entry.begin);
-  return block.narrow(0, static_cast<std::int64_t>(entry.begin), length).view(entry.type->type).view(entry.shape);
-}
-
-at::Tensor read_tensor(const std::filesystem::path& path, FileReader& file, const at::Tensor& block,
-                       const Entry& entry) {
-  at::Tensor tensor = place_in(block, entry);
-  const std::span bytes(static_cast<std::byte*>(tensor.data_ptr()), entry.end - entry.begin);
-  file.read(bytes);
-  if (entry.type->type == c10::ScalarType::Bool &&
-      std::any_of(bytes.begin(), bytes.end(), [](std::byte value) { return value > std::byte{1}; })) {
+  const at::Tensor bytes = block.narrow(0, static_cast<std::int64_t>(entry.begin), length);
+  if (entry.type->type == c10::ScalarType::Bool && length > 0 && bytes.max().item<std::uint8_t>() > 1) {
     throw damaged(path, fmt::format("tensor '{}'", entry.name), "a BOOL value is neither 0 nor 1");
   }
-  return tensor;
+  const bool is_aligned = entry.begin % entry.type->num_bytes == 0;
+  return (is_aligned ? bytes : bytes.clone()).view(entry.type->type).view(entry.shape);
 }
 
 }  // namespace
@@ -338,17 +342,14 @@ ReadArchive read_safetensors(const std::filesystem::path& path, const Progress& 
     }
   }
   const std::uint64_t value_bytes = file.num_bytes() - 8 - text.size();
-  const std::vector<const Entry*> in_order = check_layout(path, entries, value_bytes);
+  check_layout(path, entries, value_bytes);
   const at::Tensor block = make_block(value_bytes);
-  std::vector<at::Tensor> tensors(entries.size());
-  for (const Entry* entry : in_order) {
-    tensors[static_cast<std::size_t>(entry - entries.data())] = read_tensor(path, file, block, *entry);
-  }
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    found.archive.tensors.emplace_back(entries[i].name, std::move(tensors[i]));
+  file.read({static_cast<std::byte*>(block.data_ptr()), value_bytes});
+  found.checksum = file.checksum();
+  for (const Entry& entry : entries) {
+    found.archive.tensors.emplace_back(entry.name, make_tensor(path, block, entry));
   }
   found.num_bytes = file.num_bytes();
-  found.checksum = file.checksum();
   return found;
 }
 
