@@ -1,4 +1,6 @@
 // Saves that go on while training does: what is written, when the ranks know of it, and what one rank's failure does.
+#include "checkpoint/background_save.hpp"
+
 #include <ATen/ops/full.h>
 
 #include <set>
@@ -256,6 +258,33 @@ TEST(SplitSave, AWriterThatNeverComesIsWaitedForWithPatienceOnly) {
   const std::string said = failure_of(job_of(folder.path(), 0));
   EXPECT_NE(said.find("rank 1's part"), std::string::npos) << said;
   EXPECT_FALSE(fs::exists(step_path(folder.path(), 5)));
+}
+
+// A wait without any would be silence to the watchdog, one that notes without end would hide a disk that hangs.
+TEST(SplitSave, WhoWaitsForItsWriterNotesEveryProgressAndNothingElse) {
+  const TemporaryFolder folder;
+  SaveJob job = job_of(folder.path(), 0);
+  job.writers = {1, 2, 3, 0};
+  job.patience_seconds = 60.0;
+  std::thread others([&] {
+    for (int rank = 1; rank <= 3; ++rank) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(600));
+      SaveJob other = job;
+      other.rank = rank;
+      EXPECT_EQ(failure_of(other), "");
+    }
+  });
+  test::KeptConsole kept;
+  const CheckpointContent content = large_content(5);
+  BackgroundSave save(job, content, kept.console());
+  std::vector<std::string> notes;
+  save.wait([&](const std::string& note) { notes.push_back(note); });
+  others.join();
+  EXPECT_GT(save.result().write_seconds, 1.0);
+  // One when the wait begins, and one for each record at most: two at least come in quarters of a second of their own.
+  EXPECT_GE(notes.size(), 3U);
+  EXPECT_LE(notes.size(), 5U);
+  EXPECT_TRUE(fs::exists(step_path(folder.path(), 5)));
 }
 
 TEST(SplitSave, APartThatIsGoneOrOfAnotherSizeWhenTheManifestIsWrittenIsSeen) {

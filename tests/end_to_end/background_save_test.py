@@ -1,0 +1,76 @@
+"""A disk that takes its time: training goes on meanwhile, saves that become due are put off, the bytes stay the same.
+
+usage: python background_save_test.py
+"""
+
+import json
+import os
+import re
+import signal
+import unittest
+
+from leda_job import PROGRAMS, JobTestCase, Running, checkpoints, last_step, log_lines, run
+
+INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
+STEPS = 200
+PHASE = "without_leda"
+
+
+class SlowDisk(JobTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write_phantoms()
+
+    def command_line(self, name, **options):
+        return self.job(run_folder=self.folder / name, run__stages="baseline", denoiser__num_steps=STEPS, **options)
+
+    # The first fsync of rank 0 that concerns a file of this step's checkpoint comes a second late.
+    @staticmethod
+    def slow(step, kind="delay"):
+        return {"LD_PRELOAD": str(INJECTOR),
+                "LEDA_FAULT": f"rank=0 call=fsync number=1 path=/checkpoints/.step_{step:08}_ kind={kind}"}
+
+    def final_bytes(self, name):
+        newest = checkpoints(self.folder / name / PHASE)[-1]
+        self.assertEqual(newest.name, f"step_{STEPS:08}")
+        names = ["manifest.json", *(file["name"] for file in json.loads((newest / "manifest.json").read_text())["files"])]
+        return {file: (newest / file).read_bytes() for file in names}
+
+    def test_training_goes_on_and_what_becomes_due_is_put_off(self):
+        # Neither validation, whose best would be waited for, nor anything else comes between.
+        options = {"training__validate_every_num_steps": STEPS}
+        self.assert_ended(run(self.command_line("quick", **options), ranks=2), 0)
+        ended = run(self.command_line("slow", **options), ranks=2, variables=self.slow(40))
+        self.assert_ended(ended, 0)
+        self.assertIn("fault injector: delay at call 1 of fsync", ended.errors)
+        self.assertEqual(self.final_bytes("slow"), self.final_bytes("quick"))
+        self.assertEqual(len(re.findall(r"the checkpoint due at step \d+ is put off", ended.output)), 1)
+        lines = log_lines(self.folder / "slow" / PHASE)
+        saves = [i for i, line in enumerate(lines) if line.get("event") == "checkpoint"]
+        place = next(i for i in saves if lines[i]["step"] == 40)
+        self.assertGreaterEqual(lines[place]["checkpoint_write_seconds"], 1.0)
+        steps = [line["step"] for line in lines[:place] if "event" not in line]
+        self.assertGreater(steps[-1], 44, "steps made, and a save due, while this one was written")
+        following = lines[saves[saves.index(place) + 1]]["step"]
+        self.assertGreaterEqual(following, steps[-1])
+
+    def test_a_stop_waits_for_the_save_under_way(self):
+        with Running(self.command_line("stopped"), ranks=2, variables=self.slow(40)) as running:
+            running.wait_until(lambda: "fault injector" in running.errors)
+            running.process.send_signal(signal.SIGUSR1)
+            ended = running.ended()
+        self.assert_ended(ended, 85)
+        names = [path.name for path in checkpoints(self.folder / "stopped" / PHASE)]
+        self.assertEqual(names[-1], f"step_{last_step(self.folder / 'stopped' / PHASE):08}")
+        self.assertEqual([name for name in os.listdir(self.folder / "stopped" / PHASE / "checkpoints")
+                          if name.startswith(".")], [])
+
+    def test_a_disk_that_hangs_at_the_end_is_named_and_ends_the_job(self):
+        ended = run(self.command_line("hung", distributed__timeout_seconds=4), ranks=2,
+                    variables=self.slow(STEPS, "silent"))
+        self.assert_refused(ended, 13, "rank 0 stands still", f"checkpoint of step {STEPS}: waits for its writer")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
