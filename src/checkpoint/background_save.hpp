@@ -23,7 +23,8 @@ class BackgroundSave {
   // Meaningful once done.
   bool has_failed() const { return has_failed_; }
   // Waits; `note` is called when the writer has come further since the last call, at most every quarter of a second.
-  void wait(const std::function<void(std::string)>& note);
+  // `is_hasty`, asked that often, may be empty: where it says so, the rest goes as after hurry().
+  void wait(const std::function<void(std::string)>& note, const std::function<bool()>& is_hasty = {});
   // Waits; the cost, or what run_save() threw.
   SaveCost result() { return result_.get(); }
 

@@ -113,10 +113,10 @@ std::optional<SaveOutcome> CheckpointStore::poll() {
   return std::nullopt;
 }
 
-std::optional<SaveOutcome> CheckpointStore::finish() {
+std::optional<SaveOutcome> CheckpointStore::finish(const std::function<bool()>& is_hasty) {
   if (!under_way_) return std::nullopt;
   const base::Stopwatch waited;
-  wait_for_writer();
+  wait_for_writer(is_hasty);
   votes_.drain();
   pause_seconds_ += waited.seconds();
   return settle();
@@ -126,8 +126,8 @@ void CheckpointStore::hurry() {
   if (under_way_) under_way_->hurry();
 }
 
-void CheckpointStore::wait_for_writer() {
-  under_way_->wait([this](const std::string& progress) { communicator_.note(progress); });
+void CheckpointStore::wait_for_writer(const std::function<bool()>& is_hasty) {
+  under_way_->wait([this](const std::string& progress) { communicator_.note(progress); }, is_hasty);
 }
 
 // Every rank's writer is done, or waited for here.

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -58,8 +59,9 @@ class CheckpointStore {
   // How the save under way ended, once every rank's writer is done and every rank knows it; nullopt until then. Called
   // at every step while one is under way; waits for nobody. Error where the reason is not the disk's.
   std::optional<SaveOutcome> poll();
-  // The same, waited for; nullopt where none is under way.
-  std::optional<SaveOutcome> finish();
+  // The same, waited for; nullopt where none is under way. `is_hasty`, of this rank, is asked meanwhile, and followed
+  // as by hurry().
+  std::optional<SaveOutcome> finish(const std::function<bool()>& is_hasty = {});
   // From now on the save under way goes without read-back and retention. Any rank, not collective.
   void hurry();
 
@@ -93,7 +95,7 @@ class CheckpointStore {
  private:
   SaveJob make_job(const SaveRequest& request, const CheckpointContent& content, const std::string& provenance_json);
   SaveOutcome settle();
-  void wait_for_writer();
+  void wait_for_writer(const std::function<bool()>& is_hasty = {});
   std::optional<LoadedCheckpoint> read_newest();
 
   std::filesystem::path folder_;

@@ -58,7 +58,10 @@ void bind_run(OptionTable& table, training::JobOptions& job) {
   table.add("run.num_denoiser_seeds", "train stage 2 this often, with run.seed, run.seed + 1, ...",
             &job.run.num_denoiser_seeds);
   table.add("run.device", "auto (a GPU if there is one), cpu, cuda", &job.run.device);
-  table.add("run.max_seconds", "save and leave with code 85 after this time; 0 = no limit", &job.run.max_seconds);
+  table.add("run.max_seconds", "save and leave with code 85 within this time; 0 = no limit", &job.run.max_seconds);
+  table.add("run.margin_seconds",
+            "time kept free before the end of a Slurm job (SLURM_JOB_END_TIME), beside what the last checkpoint takes",
+            &job.run.margin_seconds);
 }
 
 void bind_data(OptionTable& table, training::JobOptions& job) {
@@ -164,6 +167,9 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
             &training.on_non_finite);
   table.add("training.divergence_factor", "stop when validation is this much worse than its best; 0 = never",
             &training.divergence_factor);
+  table.add("checkpoint.interval",
+            "steps (every checkpoint.every_num_steps), auto (from what a save costs and how often the run failed)",
+            &job.checkpoint_cadence.interval);
   table.add("checkpoint.every_num_steps", "cadence of checkpoints", &job.checkpoint_cadence.every_num_steps);
   table.add("checkpoint.keep_last", "newest checkpoints kept, beside the best", &job.checkpoint.keep_last);
   table.add("checkpoint.keep_every_num_steps", "checkpoints of multiples of this step are kept for ever; 0 = none",
@@ -224,6 +230,7 @@ void check_names(const training::JobOptions& job) {
     require_one_of("run.stages", stage, {"pretrain", "baseline", "denoise", "evaluate"});
   }
   require_one_of("run.device", job.run.device, {"auto", "cpu", "cuda"});
+  require_one_of("checkpoint.interval", job.checkpoint_cadence.interval, {"steps", "auto"});
   require_one_of("data.source", job.data.source, {"shards", "phantoms"});
   require_one_of("training.precision", job.training.precision, {"float32", "float64"});
   require_one_of("training.learning_rate_scaling", job.training.learning_rate_scaling, {"none", "linear"});
@@ -242,6 +249,7 @@ void check_lengths(const training::JobOptions& job) {
   require_at_least<std::int64_t>("denoiser.num_steps", job.denoiser_training.num_steps, 1);
   require_at_least<std::int64_t>("run.num_denoiser_seeds", job.run.num_denoiser_seeds, 1);
   require_at_least("run.max_seconds", job.run.max_seconds, 0.0);
+  require_at_least("run.margin_seconds", job.run.margin_seconds, 0.0);
   require_at_least<std::int64_t>("training.num_warm_up_steps", job.training.num_warm_up_steps, 0);
   require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
   require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);

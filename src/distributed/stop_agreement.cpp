@@ -28,4 +28,12 @@ StopRequest StopAgreement::drain() {
   return vote[0] > 0 ? StopRequest::run_again : StopRequest::none;
 }
 
+bool StopAgreement::is_any_hasty(bool mine) {
+  drain();
+  const at::Tensor votes = at::zeros({1}, at::kLong);
+  *votes.mutable_data_ptr<std::int64_t>() = mine ? 1 : 0;
+  all_reduce(*channel_, votes);
+  return *votes.const_data_ptr<std::int64_t>() > 0;
+}
+
 }  // namespace leda::distributed

@@ -67,15 +67,18 @@ struct SliceFigures {
 };
 
 // Zero but for this rank's slices; the sum over ranks leaves each number as its owner found it.
-SliceFigures measure_slices(const data::ShardCatalogue& test, std::vector<Candidate>& candidates,
-                            std::int64_t num_references, const EvaluationOptions& options,
-                            distributed::Communicator& communicator) {
+std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std::vector<Candidate>& candidates,
+                                           std::int64_t num_references, const EvaluationOptions& options,
+                                           distributed::Communicator& communicator) {
   const auto num_candidates = static_cast<std::int64_t>(candidates.size());
   SliceFigures all{.figures = at::zeros({num_candidates, test.num_slices(), num_references, kNumFigures}, at::kDouble),
                    .measured = at::zeros({test.num_slices()}, at::kLong)};
   auto figures = all.figures.accessor<double, 4>();
   auto measured = all.measured.accessor<std::int64_t, 1>();
-  for (std::int64_t id = communicator.rank(); id < test.num_slices(); id += communicator.size()) {
+  for (std::int64_t first = 0; first < test.num_slices(); first += communicator.size()) {
+    if (options.should_stop && options.should_stop()) return std::nullopt;
+    const std::int64_t id = first + communicator.rank();
+    if (id >= test.num_slices()) continue;
     communicator.note(fmt::format("evaluation, slice {}", id));
     const PreparedSlice slice = prepare_slice(test, id, options.window);
     if (!slice.measurable) continue;
@@ -229,9 +232,9 @@ std::vector<MethodComparison> comparisons_of(const std::vector<MethodFigures>& r
 
 }  // namespace
 
-EvaluationResult evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
-                          const std::vector<Method>& methods, const EvaluationOptions& options,
-                          distributed::Communicator& communicator, logging::Console& console) {
+std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
+                                         const std::vector<Method>& methods, const EvaluationOptions& options,
+                                         distributed::Communicator& communicator, logging::Console& console) {
   const c10::NoGradGuard no_gradients;
   require_low_dose(test);
   const TunedYardsticks tuned = tune_yardsticks(validation, options.window, options.max_tuning_slices, communicator);
@@ -244,8 +247,10 @@ EvaluationResult evaluate(const data::ShardCatalogue& test, const data::ShardCat
   result.window = options.window;
   result.references = reference_names(test);
   std::vector<Candidate> candidates = candidates_of(tuned, methods);
-  const SliceFigures all =
+  const std::optional<SliceFigures> measured =
       measure_slices(test, candidates, static_cast<std::int64_t>(result.references.size()), options, communicator);
+  if (!measured) return std::nullopt;
+  const SliceFigures& all = *measured;
   const MeasuredSlices slices = measured_slices(test, all.measured);
   result.slice_ids = slices.ids;
   result.num_slices_left_out = test.num_slices() - result.num_slices();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,13 +30,15 @@ struct EvaluationOptions {
   ct::Window window{};
   at::ScalarType dtype = at::kFloat;
   std::int64_t max_tuning_slices = 6;  // evenly spaced over the validation slices
+  // Asked as often on every rank, before each round of slices, and of one answer on all: true = give up. May be empty.
+  std::function<bool()> should_stop{};
 };
 
 // Collective. Slices are shared out over the ranks; every rank returns the same result, to the last bit whatever the
 // number of ranks. Throws Error(data) for data without low dose or without a body, Error(non_finite) for a method that
-// answers with NaN.
-EvaluationResult evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
-                          const std::vector<Method>& methods, const EvaluationOptions& options,
-                          distributed::Communicator& communicator, logging::Console& console);
+// answers with NaN. nullopt where should_stop said so.
+std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
+                                         const std::vector<Method>& methods, const EvaluationOptions& options,
+                                         distributed::Communicator& communicator, logging::Console& console);
 
 }  // namespace leda::evaluation

@@ -1,10 +1,10 @@
 #include "logging/json_lines_log.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.hpp"
+#include "logging/json_lines_file.hpp"
 
 namespace leda::logging {
 namespace {
@@ -17,36 +17,9 @@ Json json_number(double value) {
   return value;
 }
 
-// What follows the last line end: empty in a file that was left in order.
-std::string tail_of(const AppendFile& file) {
-  constexpr std::int64_t kBlockBytes = 4096;
-  std::string tail;
-  for (std::int64_t end = file.size(); end > 0;) {
-    const std::int64_t begin = std::max<std::int64_t>(0, end - kBlockBytes);
-    const std::string block = file.read(begin, end - begin);
-    const std::size_t line_end = block.rfind('\n');
-    if (line_end != std::string::npos) return block.substr(line_end + 1) + tail;
-    tail = block + tail;
-    end = begin;
-  }
-  return tail;
-}
-
-void mend_last_line(AppendFile& file) {
-  const std::string tail = tail_of(file);
-  if (tail.empty()) return;
-  if (Json::accept(tail)) {
-    file.append("\n");
-  } else {
-    file.cut(file.size() - static_cast<std::int64_t>(tail.size()));
-  }
-}
-
 }  // namespace
 
-JsonLinesLog::JsonLinesLog(const std::filesystem::path& path) : file_(path, AppendFile::Opening::existing_or_new) {
-  mend_last_line(file_);
-}
+JsonLinesLog::JsonLinesLog(const std::filesystem::path& path) : file_(open_json_lines(path)) {}
 
 void JsonLinesLog::write(std::int64_t step, std::span<const Scalar> scalars, const std::string& event) {
   Json line;

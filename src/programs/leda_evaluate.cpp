@@ -98,9 +98,11 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   const LoadedDenoisers loaded = load_denoisers(options.denoisers);
   const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
   const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
-  const leda::evaluation::EvaluationResult result = leda::evaluation::evaluate(
-      test, validation, loaded.methods, {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices},
-      communicator, console);
+  const leda::evaluation::EvaluationResult result =
+      leda::evaluation::evaluate(test, validation, loaded.methods,
+                                 {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices},
+                                 communicator, console)
+          .value();  // nothing may stop it
   if (communicator.rank() != 0) return ExitCode::finished;
   leda::evaluation::write_evaluation(options.output, result);
   const fs::path picture = fs::path(options.output) / "comparison.png";

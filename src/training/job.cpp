@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -19,15 +20,19 @@
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
 #include "language/vocabulary.hpp"
+#include "logging/goodput_ledger.hpp"
 #include "storage/durable_file.hpp"
 #include "training/autoencoder_file.hpp"
+#include "training/batch_job.hpp"
 #include "training/denoiser_file.hpp"
 #include "training/denoiser_stage.hpp"
 #include "training/device_placement.hpp"
 #include "training/job_data.hpp"
 #include "training/phase_trace.hpp"
 #include "training/pretrain_stage.hpp"
+#include "training/run_ledger.hpp"
 #include "training/run_options_file.hpp"
+#include "training/time_limit.hpp"
 #include "training/training_loop.hpp"
 
 namespace leda::training {
@@ -37,6 +42,8 @@ namespace fs = std::filesystem;
 using base::ExitCode;
 using base::StopRequest;
 
+constexpr const char* kPretrainFolder = "pretrain";
+constexpr double kLifeSeconds = 10.0;  // between signs of life in the ledger
 constexpr const char* kWithLeda = "with LEDA";
 constexpr const char* kWithoutLeda = "without LEDA";
 
@@ -82,12 +89,14 @@ std::string run_identity(const Stage& stage, const LoopPlan& plan) {
 class Job {
  public:
   Job(const JobOptions& options, distributed::Communicator& communicator, distributed::RankWatch& watch,
-      logging::Console& console, fs::path run_folder)
+      logging::Console& console, fs::path run_folder, logging::GoodputLedger& ledger, TimeLimit& time_limit)
       : options_(options),
         placement_(options.run.device, communicator, device_options(options, watch)),
         communicator_(placement_.communicator()),
         console_(console),
         run_folder_(std::move(run_folder)),
+        ledger_(ledger),
+        time_limit_(time_limit),
         window_(ct::window_of(options.data.window)),
         settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat, placement_.device(),
                   options.run.seed},
@@ -100,12 +109,11 @@ class Job {
   StageContext context(std::uint64_t seed, logging::Trace* trace = nullptr) const {
     models::TensorSettings settings = settings_;
     settings.seed = seed;
-    return {options_, communicator_, console_, data_.validation, window_, settings, trace};
+    return {options_, communicator_, console_, data_.validation, window_, settings, trace, &ledger_, &time_limit_};
   }
   StopRequest requested_stop() const {
-    const bool out_of_time = options_.run.max_seconds > 0.0 && stopwatch_.seconds() > options_.run.max_seconds;
     const StopRequest by_signal = base::requested_stop();
-    return by_signal == StopRequest::none && out_of_time ? StopRequest::run_again : by_signal;
+    return by_signal == StopRequest::none && time_limit_.is_near() ? StopRequest::run_again : by_signal;
   }
   // The same on every rank. Collective.
   StopRequest agreed_stop() const {
@@ -114,7 +122,7 @@ class Job {
     return agreement.drain();
   }
   fs::path autoencoder_path() const {
-    return options_.leda.autoencoder.empty() ? run_folder_ / "pretrain" / "autoencoder.safetensors"
+    return options_.leda.autoencoder.empty() ? run_folder_ / kPretrainFolder / "autoencoder.safetensors"
                                              : fs::path(options_.leda.autoencoder);
   }
 
@@ -128,7 +136,7 @@ class Job {
                     logging::Trace& trace);
   StopRequest pretrain();
   StopRequest train_denoiser(const DenoiserPhase& phase);
-  void evaluate();
+  StopRequest evaluate();
   void check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading);
 
   const JobOptions& options_;
@@ -136,7 +144,8 @@ class Job {
   distributed::Communicator& communicator_;  // placement's
   logging::Console& console_;
   fs::path run_folder_;
-  base::Stopwatch stopwatch_;
+  logging::GoodputLedger& ledger_;
+  TimeLimit& time_limit_;
   ct::Window window_;
   models::TensorSettings settings_;
   JobData data_;
@@ -163,8 +172,12 @@ data::LoaderOptions Job::denoiser_loader(std::uint64_t seed) const {
 LoopPlan Job::pretrain_plan() const {
   const AutoencoderTrainingOptions& training = options_.autoencoder_training;
   const std::int64_t batch = global_batch_of(training.global_batch, options_.training);
-  return {"stage 1", training.num_steps, batch,
-          schedule_of(training.learning_rate, training.num_steps, batch, options_.training), options_.run.seed};
+  return {"stage 1",
+          training.num_steps,
+          batch,
+          schedule_of(training.learning_rate, training.num_steps, batch, options_.training),
+          options_.run.seed,
+          kPretrainFolder};
 }
 
 LoopPlan Job::denoiser_plan(const DenoiserPhase& phase) const {
@@ -172,8 +185,9 @@ LoopPlan Job::denoiser_plan(const DenoiserPhase& phase) const {
   const std::int64_t batch = global_batch_of(training.global_batch, options_.training);
   const std::string title = fmt::format(
       "stage 2 {}{}", phase.row, options_.run.num_denoiser_seeds > 1 ? fmt::format(", seed {}", phase.seed) : "");
-  return {title, training.num_steps, batch,
-          schedule_of(training.learning_rate, training.num_steps, batch, options_.training), phase.seed};
+  return {title,      training.num_steps,
+          batch,      schedule_of(training.learning_rate, training.num_steps, batch, options_.training),
+          phase.seed, phase.folder};
 }
 
 std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) const {
@@ -219,7 +233,7 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
 }
 
 StopRequest Job::pretrain() {
-  const fs::path folder = run_folder_ / "pretrain";
+  const fs::path folder = run_folder_ / kPretrainFolder;
   const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
   console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
                            vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
@@ -246,7 +260,9 @@ StopRequest Job::train_denoiser(const DenoiserPhase& phase) {
   return stop;
 }
 
-void Job::evaluate() {
+// Stopped, it leaves nothing behind and begins again at the next start.
+StopRequest Job::evaluate() {
+  const logging::TimeIn time(&ledger_, logging::Activity::evaluation);
   std::vector<evaluation::Method> methods;
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
     DenoiserFile file = load_denoiser(run_folder_ / phase.folder / "denoiser.safetensors", settings_);
@@ -256,13 +272,25 @@ void Job::evaluate() {
              const at::Tensor& low_dose) { return denoiser->denoise(low_dose.to(device)).cpu(); }});
   }
   console_.say("evaluation");
-  const evaluation::EvaluationResult result = evaluation::evaluate(
-      data_.test, data_.validation, methods,
-      {.window = window_, .dtype = settings_.dtype, .max_tuning_slices = options_.evaluation.max_tuning_slices},
-      communicator_, console_);
+  distributed::StopAgreement agreement(communicator_);
+  StopRequest stop = StopRequest::none;
+  const auto should_stop = [&] {
+    ledger_.note_life(kLifeSeconds);
+    stop = agreement.exchange(requested_stop());
+    return stop != StopRequest::none;
+  };
+  const std::optional<evaluation::EvaluationResult> result =
+      evaluation::evaluate(data_.test, data_.validation, methods,
+                           {.window = window_,
+                            .dtype = settings_.dtype,
+                            .max_tuning_slices = options_.evaluation.max_tuning_slices,
+                            .should_stop = should_stop},
+                           communicator_, console_);
+  agreement.drain();
+  if (!result) return stop;
   if (communicator_.rank() == 0) {
     const fs::path folder = run_folder_ / "evaluation";
-    evaluation::write_evaluation(folder, result);
+    evaluation::write_evaluation(folder, *result);
     communicator_.note("evaluation, picture");
     evaluation::write_comparison_picture(
         folder / "comparison.png", data_.test, methods,
@@ -270,8 +298,8 @@ void Job::evaluate() {
   }
   communicator_.barrier();
   // Of a job of a few steps, a trial of the set-up say, the table says it and that is all.
-  if (!has_had_its_chance(options_.denoiser_training.num_steps, options_.training)) return;
-  for (const evaluation::MethodFigures& row : result.rows) {
+  if (!has_had_its_chance(options_.denoiser_training.num_steps, options_.training)) return StopRequest::none;
+  for (const evaluation::MethodFigures& row : result->rows) {
     if (row.dead_seeds.empty()) continue;
     throw base::ErrorOnAllRanks(
         ExitCode::non_finite,
@@ -281,6 +309,7 @@ void Job::evaluate() {
          .why = "such a network denoises nothing",
          .remedy = "train longer, lower denoiser.learning_rate or denoiser.input_scale, or take another run.seed"});
   }
+  return StopRequest::none;
 }
 
 // What stage 2 will refuse is refused before stage 1 has taken its time.
@@ -319,6 +348,8 @@ ExitCode Job::run() {
     return exit_code_of(stop);
   };
   check_data();
+  // Asked for while libraries were loaded or data was prepared.
+  if (const StopRequest stop = agreed_stop(); stop != StopRequest::none) return leave(stop);
   if (has_stage(options_, "pretrain")) {
     if (const StopRequest stop = pretrain(); stop != StopRequest::none) return leave(stop);
   }
@@ -327,7 +358,7 @@ ExitCode Job::run() {
   }
   if (has_stage(options_, "evaluate")) {
     if (const StopRequest stop = agreed_stop(); stop != StopRequest::none) return leave(stop);
-    evaluate();
+    if (const StopRequest stop = evaluate(); stop != StopRequest::none) return leave(stop);
   }
   return ExitCode::finished;
 }
@@ -408,6 +439,7 @@ ExitCode report_job(const JobOptions& options, distributed::Communicator& commun
   console.say(fmt::format("run in {}: {}", run_folder.string(),
                           is_finished(run_folder, options, communicator) ? "finished" : "not finished"));
   say_results(run_folder, console);
+  say_goodput(run_folder, console);
   return ExitCode::finished;
 }
 
@@ -429,18 +461,29 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
   for (const auto& [name, value] : values) console.say(fmt::format("  {} = {}", name, value));
   if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
 
-  Job job(options, communicator, watch, console, run_folder);
+  const BatchJob this_batch_job = batch_job([](const char* name) -> const char* { return std::getenv(name); });
+  const auto ledger = actions.dry_run ? std::make_unique<logging::GoodputLedger>()
+                                      : open_ledger(run_folder, this_batch_job, communicator, console);
+  TimeLimit time_limit({.max_seconds = options.run.max_seconds,
+                        .end_of_nodes = this_batch_job.end,
+                        .margin_seconds = options.run.margin_seconds},
+                       base::unix_seconds);
+  Job job(options, communicator, watch, console, run_folder, *ledger, time_limit);
   if (actions.dry_run) {
     job.check_without_training();
     console.say("dry run: everything a run needs is in order");
     return ExitCode::finished;
   }
   const ExitCode code = job.run();
-  if (code != ExitCode::finished) return code;
+  if (code != ExitCode::finished) {
+    ledger->finish(static_cast<int>(code));
+    return code;
+  }
   if (communicator.rank() == 0) {
     const nlohmann::json finished = {{"finished", base::utc_now()}, {"extent", extent_of(options)}};
     storage::write_file_durably(run_folder / "finished.json", finished.dump(2) + "\n");
   }
+  ledger->finish(static_cast<int>(code));
   say_results(run_folder, console);
   communicator.barrier();
   return code;

@@ -24,6 +24,7 @@ struct RunOptions {
   std::int64_t num_denoiser_seeds = 1;  // denoisers are trained with seed, seed + 1, ...
   std::string device = "auto";          // auto, cpu, cuda
   double max_seconds = 0.0;             // 0 = no limit
+  double margin_seconds = 30.0;         // kept free before the batch system takes the nodes away
 };
 
 struct DataOptions {
@@ -101,6 +102,7 @@ struct WatchOptions {
 };
 
 struct CheckpointCadence {
+  std::string interval = "steps";  // steps (every_num_steps), auto (training/checkpoint_interval)
   std::int64_t every_num_steps = 1000;
 };
 

@@ -18,8 +18,9 @@ constexpr std::array<std::string_view, 5> kHarmlessSections{"logging.", "checkpo
                                                             "data.queue_depth"};
 // Within those sections, what changes the bits of every further step.
 constexpr std::array<std::string_view, 2> kBindingOptions{"distributed.wire_type", "distributed.reproducible"};
-constexpr std::array<std::string_view, 10> kHarmlessOptions{"run.folder",
+constexpr std::array<std::string_view, 11> kHarmlessOptions{"run.folder",
                                                             "run.max_seconds",
+                                                            "run.margin_seconds",
                                                             "run.stages",
                                                             "run.device",
                                                             "run.num_denoiser_seeds",

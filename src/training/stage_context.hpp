@@ -6,10 +6,12 @@
 #include "data/shard_catalogue.hpp"
 #include "distributed/communicator.hpp"
 #include "logging/console.hpp"
+#include "logging/goodput_ledger.hpp"
 #include "logging/trace.hpp"
 #include "models/network.hpp"
 #include "training/job_options.hpp"
 #include "training/learning_rate_schedule.hpp"
+#include "training/time_limit.hpp"
 
 namespace leda::training {
 
@@ -21,6 +23,8 @@ struct StageContext {
   ct::Window window;
   models::TensorSettings settings;  // type, device, and the seed of the first weights
   logging::Trace* trace = nullptr;
+  logging::GoodputLedger* ledger = nullptr;  // of the run's time
+  TimeLimit* time_limit = nullptr;
 };
 
 // Batch size, and the rate that follows from training.learning_rate_scaling.

@@ -36,7 +36,7 @@ nlohmann::json machine_facts(const distributed::Communicator& communicator) {
 TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context,
                            const data::ShardCatalogue& training, const data::SliceLoader& loader,
                            checkpoint::CheckpointStore& store, logging::RunLog& log,
-                           std::function<base::StopRequest()> stop_requested)
+                           std::function<base::StopRequest()> stop_requested, std::function<bool()> is_hasty)
     : plan_(std::move(plan)),
       stage_(stage),
       context_(context),
@@ -44,11 +44,16 @@ TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& cont
       loader_(loader),
       store_(store),
       log_(log),
-      stop_requested_(std::move(stop_requested)) {}
+      stop_requested_(std::move(stop_requested)),
+      is_hasty_(std::move(is_hasty)),
+      account_(plan_.phase, context.ledger, context.time_limit),
+      cadence_(plan_.title, context.options, context.ledger) {}
 
 base::StopRequest TrainingLoop::run() {
   const bool is_resumed = restore();
   if (step_ >= plan_.num_steps && is_saved_) return base::StopRequest::none;
+  account_.begin(step_);
+  cadence_.note_saved(step_);
   // Somewhere to roll back to from the first step on.
   if (!is_resumed && context_.options.training.on_non_finite == "roll_back") save_in_background();
 
@@ -70,7 +75,7 @@ base::StopRequest TrainingLoop::run() {
   progress.finish();
   const base::StopRequest late = agreement.drain();
   if (step_ < plan_.num_steps && stop == base::StopRequest::none) stop = late;
-  save_before_leaving();
+  save_before_leaving(agreement.is_any_hasty(is_hasty_()));
   return step_ < plan_.num_steps ? stop : base::StopRequest::none;
 }
 
@@ -80,17 +85,21 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
                                    static_cast<int>(context_.options.data.queue_depth));
   const auto due = [this](std::int64_t cadence) { return cadence > 0 && step_ % cadence == 0; };
   wait_at_interval_start_ = 0.0;
+  const logging::TimeIn time(account_.ledger(), logging::Activity::step);
 
   base::StopRequest stop = base::StopRequest::none;
   while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
+    const base::Stopwatch step_time;
     const LossReport report = train_step(prefetcher);
     ++step_;
+    account_.step_done(step_time.seconds());
+    cadence_.note_step(step_time.seconds(), store_.is_saving());
     is_saved_ = false;
     add_report(report);
     const bool is_end = step_ == plan_.num_steps;
     const bool is_logging = due(context_.options.logging.every_num_steps) || is_end;
     const bool is_validating = due(context_.options.training.validate_every_num_steps) || is_end;
-    const bool is_saving = !is_end && should_save(due(context_.options.checkpoint_cadence.every_num_steps));
+    const bool is_saving = !is_end && should_save(cadence_.is_due(step_));
     // No checkpoint is written over an update that somebody has yet to hear of.
     if (is_logging || is_validating || is_saving) settle_updates();
     if (is_logging) log_interval(prefetcher);
@@ -101,6 +110,7 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
     stop = agree_on_stop(agreement);
   }
   settle_updates();
+  if (!interval_reports_.empty()) account_for_interval(wait_shares(prefetcher));
   return stop;
 }
 
@@ -132,7 +142,10 @@ void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
   interval_images_ = 0;
   is_best_pending_ = false;
   is_save_due_ = false;
+  account_.interval_done(step_, 0.0, 0.0);
   if (!restore()) throw NonFiniteGradientError(fault);
+  account_.begin(step_);
+  cadence_.note_saved(step_);
   stage_.interval_figures();  // counts begin afresh
   interval_start_seconds_ = stopwatch_.seconds();
   interval_step_seconds_ = 0.0;
@@ -239,13 +252,16 @@ void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
   scalars.push_back(
       {"epoch", static_cast<double>((step_ - 1) / data::steps_per_epoch(training_.num_slices(), plan_.global_batch))});
   scalars.push_back({"images_per_second", images_per_second});
-  const auto [data_wait, exposed] = wait_shares(prefetcher);
+  const WaitShares waits = wait_shares(prefetcher);
+  const auto [data_wait, exposed] = waits;
+  account_for_interval(waits);
   scalars.push_back({"data_wait_share", data_wait});
   scalars.push_back({"exposed_communication_share", exposed});
   log_.write(step_, scalars);
   figures_ = fmt::format("{}, {:.1f} images/s, waits: data {:.0f} %, ranks {:.0f} %{}", loss_text, images_per_second,
                          100.0 * data_wait, 100.0 * exposed, validation_figures_);
   if (context_.trace != nullptr) context_.trace->flush();
+  cadence_.choose(store_.costs(), context_.communicator, context_.console);
   interval_reports_.clear();
   interval_images_ = 0;
   interval_start_seconds_ = stopwatch_.seconds();
@@ -265,6 +281,11 @@ TrainingLoop::WaitShares TrainingLoop::wait_shares(const data::BatchPrefetcher& 
   return {share[0] / num_ranks, share[1] / num_ranks};
 }
 
+void TrainingLoop::account_for_interval(const WaitShares& shares) {
+  account_.interval_done(step_, shares.data * interval_step_seconds_,
+                         shares.exposed_communication * interval_step_seconds_);
+}
+
 void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) {
   take_outcome(store_.finish());
   throw base::ErrorOnAllRanks(
@@ -276,6 +297,7 @@ void TrainingLoop::stop_diverged(const std::string& figure, const std::string& v
 }
 
 void TrainingLoop::validate() {
+  const logging::TimeIn time(account_.ledger(), logging::Activity::validation);
   const logging::Span span(context_.trace, "validation", step_ - 1);
   const ValidationReport report = stage_.validate(step_);
   std::vector<logging::Scalar> scalars;
@@ -378,6 +400,7 @@ void TrainingLoop::take_outcome(const std::optional<checkpoint::SaveOutcome>& ou
   if (!outcome || !outcome->is_saved) return;
   if (outcome->request.step == step_) is_saved_ = true;
   const checkpoint::SaveCost& cost = outcome->cost;
+  account_.save_done(cost);
   const std::vector<logging::Scalar> scalars{{"checkpoint_pause_seconds", cost.pause_seconds},
                                              {"checkpoint_write_seconds", cost.write_seconds},
                                              {"checkpoint_verify_seconds", cost.verify_seconds},
@@ -401,8 +424,11 @@ bool TrainingLoop::should_save(bool is_due) {
 
 // A new best waits for the save under way: its state cannot be had later.
 void TrainingLoop::save_in_background() {
+  const logging::TimeIn time(account_.ledger(), logging::Activity::checkpoint);
   const logging::Span span(context_.trace, "checkpoint", step_ - 1);
   take_outcome(store_.finish());
+  account_.save_begins(step_);
+  cadence_.note_saved(step_);
   const checkpoint::SaveRequest request{.step = step_, .is_best = is_best_pending_};
   store_.start_save(request, content(), provenance());
   // Also where it will have failed: the next one is of another step, and comes at the next interval.
@@ -410,13 +436,21 @@ void TrainingLoop::save_in_background() {
   is_save_due_ = false;
 }
 
-void TrainingLoop::save_before_leaving() {
+// Haste that comes while this waits for a writer is followed by the ranks that it comes to.
+void TrainingLoop::save_before_leaving(bool is_hasty) {
+  const logging::TimeIn time(account_.ledger(), logging::Activity::checkpoint);
   const logging::Span span(context_.trace, "checkpoint", step_ - 1);
-  take_outcome(store_.finish());
+  if (is_hasty) {
+    context_.console.say(plan_.title + ": a second signal, so the checkpoint is not read back and no old one removed");
+    store_.hurry();
+  }
+  take_outcome(store_.finish(is_hasty_));
   if (is_saved_) return;
+  account_.save_begins(step_);
   const bool is_last = step_ == plan_.num_steps;
-  store_.start_save({.step = step_, .is_last = is_last, .is_best = is_best_pending_}, content(), provenance());
-  take_outcome(store_.finish());
+  store_.start_save({.step = step_, .is_last = is_last, .is_best = is_best_pending_, .is_hasty = is_hasty}, content(),
+                    provenance());
+  take_outcome(store_.finish(is_hasty_));
   is_best_pending_ = false;
   if (is_saved_) return;
   throw base::ErrorOnAllRanks(

@@ -16,6 +16,8 @@
 #include "distributed/stop_agreement.hpp"
 #include "logging/progress_line.hpp"
 #include "logging/run_log.hpp"
+#include "training/loop_account.hpp"
+#include "training/save_cadence.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
 
@@ -27,14 +29,16 @@ struct LoopPlan {
   std::int64_t global_batch = 1;
   LearningRateSchedule schedule;
   std::uint64_t seed = 0;
+  std::string phase{};  // its folder's name, by which the ledger knows it over all starts
 };
 
 class TrainingLoop {
  public:
-  // `training` is the set that `loader` reads. `stop_requested` says what this rank would like to do now.
+  // `training` is the set that `loader` reads. `stop_requested` says what this rank would like to do now, `is_hasty`
+  // whether its last checkpoint has to do without read-back and retention.
   TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context, const data::ShardCatalogue& training,
                const data::SliceLoader& loader, checkpoint::CheckpointStore& store, logging::RunLog& log,
-               std::function<base::StopRequest()> stop_requested);
+               std::function<base::StopRequest()> stop_requested, std::function<bool()> is_hasty = base::is_stop_hasty);
 
   // Trains from the newest checkpoint, or from the start, to num_steps or to an agreed stop; either way the last state
   // is on disk when it returns. `none` means finished. Collective.
@@ -62,6 +66,7 @@ class TrainingLoop {
   std::vector<logging::Scalar> interval_means();
   void log_interval(const data::BatchPrefetcher& prefetcher);
   WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
+  void account_for_interval(const WaitShares& shares);
   void validate();
   [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value);
   // Collective: ranks that have drifted apart save nothing.
@@ -70,7 +75,7 @@ class TrainingLoop {
   void take_outcome(const std::optional<checkpoint::SaveOutcome>& outcome);
   bool should_save(bool is_due);
   void save_in_background();
-  void save_before_leaving();
+  void save_before_leaving(bool is_hasty);
 
   LoopPlan plan_;
   Stage& stage_;
@@ -80,6 +85,9 @@ class TrainingLoop {
   checkpoint::CheckpointStore& store_;
   logging::RunLog& log_;
   std::function<base::StopRequest()> stop_requested_;
+  std::function<bool()> is_hasty_;
+  LoopAccount account_;
+  SaveCadence cadence_;
 
   std::int64_t step_ = 0;  // updates made
   std::int64_t num_restarts_ = 0;

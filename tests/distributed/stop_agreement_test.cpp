@@ -42,6 +42,18 @@ TEST_P(StopAgreementTest, TheStrongestRequestWins) {
   });
 }
 
+TEST_P(StopAgreementTest, HasteOfOneRankIsHasteOfAll) {
+  GetParam().run([](Communicator& communicator) {
+    StopAgreement agreement(communicator);
+    agreement.exchange(StopRequest::run_again);  // still under way
+    EXPECT_FALSE(agreement.is_any_hasty(false));
+    EXPECT_TRUE(agreement.is_any_hasty(communicator.rank() == communicator.size() - 1));
+    EXPECT_FALSE(agreement.is_any_hasty(false));
+    EXPECT_EQ(agreement.exchange(StopRequest::none), StopRequest::none);
+    EXPECT_EQ(agreement.drain(), StopRequest::none);
+  });
+}
+
 TEST_P(StopAgreementTest, DoesNotMixWithCollectivesOfTheLoop) {
   GetParam().run([](Communicator& communicator) {
     StopAgreement agreement(communicator);

@@ -47,7 +47,8 @@ class Evaluation : public testing::Test {
                                  at::ScalarType dtype = at::kDouble) {
     logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
     return evaluate(test_, validation_, methods, {.window = kWindow, .dtype = dtype, .max_tuning_slices = 3},
-                    communicator, console);
+                    communicator, console)
+        .value();
   }
 
   EvaluationResult evaluate_alone(const std::vector<Method>& methods) {
@@ -60,6 +61,22 @@ class Evaluation : public testing::Test {
   data::ShardCatalogue validation_ = test::disc_dataset(folder_.path() / "validation", 4, 2);
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet_{std::fopen("/dev/null", "w"), &std::fclose};
 };
+
+TEST_F(Evaluation, StopsBeforeTheRoundOfSlicesWhereItIsAskedTo) {
+  constexpr int kNumRanks = 2;
+  test::run_ranks(kNumRanks, [&](distributed::Communicator& communicator) {
+    logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
+    EvaluationOptions options{.window = kWindow, .dtype = at::kDouble, .max_tuning_slices = 3};
+    int num_asked = 0;
+    options.should_stop = [&] { return ++num_asked == 2; };
+    EXPECT_FALSE(evaluate(test_, validation_, {}, options, communicator, console).has_value());
+    EXPECT_EQ(num_asked, 2);
+    num_asked = 2;
+    EXPECT_TRUE(evaluate(test_, validation_, {}, options, communicator, console).has_value());
+    // As often on a rank that has no slice in the last round.
+    EXPECT_EQ(num_asked - 2, (test_.num_slices() + kNumRanks - 1) / kNumRanks);
+  });
+}
 
 TEST_F(Evaluation, RowsAreInTheTablesOrderAndFiguresAreMeansOverSlices) {
   const EvaluationResult result = evaluate_alone(four_methods());

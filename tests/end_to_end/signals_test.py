@@ -1,0 +1,140 @@
+"""Signals at every time of a job, and limits of time: what is saved, how all ranks leave, and that the run goes on.
+
+usage: python signals_test.py
+"""
+
+import os
+import re
+import signal
+import time
+import unittest
+from pathlib import Path
+
+from leda_job import JobTestCase, Running, checkpoints, descendants, last_step, log_lines, run
+
+
+def is_trainer(process_id):
+    try:
+        return os.readlink(f"/proc/{process_id}/exe").endswith("leda_dist_train")
+    except OSError:
+        return False
+
+
+def is_pending(process_id, number):
+    """Sent, blocked, and kept by the system."""
+    status = Path(f"/proc/{process_id}/status").read_text()
+    return int(re.search(r"ShdPnd:\s*([0-9a-f]+)", status)[1], 16) >> (number - 1) & 1 == 1
+
+
+class Signals(JobTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write_phantoms()
+
+    def setUp(self):
+        super().setUp()
+        self.run_folder = self.folder / "run"
+        self.phase = self.run_folder / "without_leda"
+
+    def baseline(self, num_steps=100000, **options):
+        return self.job(run__stages="baseline", denoiser__num_steps=num_steps, **options)
+
+    def saved_at_the_end(self):
+        """The checkpoint events of the log, the last one that of the last step."""
+        step = last_step(self.phase)
+        self.assertEqual(checkpoints(self.phase)[-1].name, f"step_{step:08}")
+        events = [line for line in log_lines(self.phase) if line.get("event") == "checkpoint"]
+        self.assertEqual(events[-1]["step"], step)
+        return events
+
+    def goes_on(self, **options):
+        ended = run(self.baseline(last_step(self.phase) + 2, **options), ranks=2)
+        self.assert_ended(ended, 0)
+        self.assertIn("resumes after step", ended.output)
+
+    def test_one_signal_to_one_rank_stops_all_after_the_same_step(self):
+        for number, code in ((signal.SIGUSR1, 85), (signal.SIGUSR2, 85), (signal.SIGTERM, 86)):
+            with Running(self.baseline(), ranks=3) as running:
+                reached = last_step(self.phase)
+                running.wait_until(lambda: last_step(self.phase) > reached + 2)
+                os.kill(running.ranks()[2], number)
+                ended = running.ended()
+            self.assert_ended(ended, code)
+            self.assertNotIn("a second signal", ended.output)
+            self.assertGreater(self.saved_at_the_end()[-1]["checkpoint_verify_seconds"], 0.0)
+        self.goes_on()
+
+    def test_a_second_signal_to_one_rank_skips_read_back_and_retention(self):
+        command = self.baseline(checkpoint__keep_last=1)
+        with Running(command, ranks=2) as running:
+            running.wait_until(lambda: len(checkpoints(self.phase)) == 1 and last_step(self.phase) > 6)
+            for number in (signal.SIGUSR1, signal.SIGUSR2):  # of one kind, the second might find the first still there
+                os.kill(running.ranks()[1], number)
+            ended = running.ended()
+        self.assert_ended(ended, 85)
+        self.assertIn("a second signal", ended.output)
+        events = self.saved_at_the_end()
+        self.assertEqual(events[-1]["checkpoint_verify_seconds"], 0.0)
+        self.assertEqual(events[-1]["checkpoint_retention_seconds"], 0.0)
+        self.assertGreater(events[0]["checkpoint_verify_seconds"], 0.0)
+        self.goes_on(checkpoint__keep_last=1)
+
+    def test_a_signal_before_main_is_kept_by_the_system_and_followed(self):
+        for ranks in (None, 2):
+            with Running(["env", "--block-signal=USR1,TERM", *self.baseline()], ranks=ranks) as running:
+                started = []
+
+                def is_loading():
+                    ids = [running.process.pid, *descendants(running.process.pid)]
+                    started[:] = [process_id for process_id in ids if is_trainer(process_id)]
+                    return bool(started)
+                running.wait_until(is_loading)
+                os.kill(started[0], signal.SIGUSR1)
+                was_kept = is_pending(started[0], signal.SIGUSR1)
+                ended = running.ended()
+            self.assertTrue(was_kept, "sent too late to show anything")
+            self.assert_ended(ended, 85)
+            self.assertEqual(last_step(self.phase), 0, "asked for before the first step")
+        ended = run(self.baseline(4), ranks=2)
+        self.assert_ended(ended, 0)
+
+    def test_a_signal_in_the_evaluation_leaves_it_for_the_next_start(self):
+        # Each network is asked slice by slice: 64 x 64 pixels and all yardsticks take a second and more.
+        command = self.job(run__stages="baseline,evaluate", denoiser__num_steps=4, evaluation__max_tuning_slices=4)
+        with Running(command, ranks=2) as running:
+            running.wait_until(lambda: "\nevaluation\n" in running.output)
+            os.kill(running.ranks()[1], signal.SIGUSR1)
+            ended = running.ended()
+        self.assert_ended(ended, 85)
+        self.assertFalse((self.run_folder / "evaluation").exists())
+        ended = run(command, ranks=2)
+        self.assert_ended(ended, 0)
+        self.assertTrue((self.run_folder / "evaluation" / "evaluation.json").exists())
+
+    def test_a_signal_in_a_validation_is_followed_when_it_is_done(self):
+        command = self.baseline(training__validate_every_num_steps=1)
+        ledger = self.run_folder / "ledger.jsonl"
+        with Running(command, ranks=2) as running:
+            running.wait_until(lambda: ledger.exists() and last_step(self.phase) > 2)
+            os.kill(running.ranks()[0], signal.SIGTERM)
+            ended = running.ended()
+        self.assert_ended(ended, 86)
+        self.saved_at_the_end()
+        self.goes_on()
+
+    def test_the_end_of_a_slurm_job_is_left_in_time(self):
+        end = time.time() + 8
+        variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_START_TIME": str(int(time.time()) - 3),
+                     "SLURM_JOB_END_TIME": str(int(end))}
+        ended = run(self.baseline(run__margin_seconds=2), variables=variables)
+        self.assertLess(time.time(), end)
+        self.assert_ended(ended, 85)
+        self.saved_at_the_end()
+        start = (self.run_folder / "ledger.jsonl").read_text().splitlines()[0]
+        self.assertIn('"batch_job":"7"', start)
+        self.goes_on()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

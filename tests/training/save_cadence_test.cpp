@@ -1,0 +1,61 @@
+#include "training/save_cadence.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "tests/support/thread_ranks.hpp"
+
+namespace leda::training {
+namespace {
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+class SaveCadenceTest : public testing::Test {
+ protected:
+  static JobOptions options(const std::string& interval) {
+    JobOptions options;
+    options.checkpoint_cadence.interval = interval;
+    options.checkpoint_cadence.every_num_steps = 30;
+    options.logging.every_num_steps = 10;
+    return options;
+  }
+  static checkpoint::SaveCost cost(double pause) { return {.pause_seconds = pause, .write_seconds = 5.0}; }
+  std::unique_ptr<std::FILE, CloseFile> quiet_{std::tmpfile()};
+};
+
+TEST_F(SaveCadenceTest, InStepsItIsTheSameStepsAfterEveryResume) {
+  SaveCadence cadence("stage", options("steps"), nullptr);
+  cadence.note_saved(17);
+  EXPECT_FALSE(cadence.is_due(29));
+  EXPECT_TRUE(cadence.is_due(30));
+  EXPECT_TRUE(cadence.is_due(60));
+}
+
+TEST_F(SaveCadenceTest, AutomaticItMeasuresFirstAndThenAllRanksDoWhatRankZeroMeasured) {
+  test::run_ranks(3, [&](distributed::Communicator& communicator) {
+    logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
+    SaveCadence cadence("stage", options("auto"), nullptr);
+    cadence.note_saved(7);
+    EXPECT_FALSE(cadence.is_due(16));
+    EXPECT_TRUE(cadence.is_due(17)) << "until something is measured, at logging steps' distance";
+    // The others' clocks say something else.
+    const double step_seconds = communicator.rank() == 0 ? 2.0 : 7.0;
+    cadence.note_step(500.0, false);  // warms up
+    for (int i = 0; i < 8; ++i) cadence.note_step(step_seconds, false);
+    cadence.choose({}, communicator, console);
+    EXPECT_TRUE(cadence.is_due(17));
+    // Two steps beside a writer took 1 s longer each: that is part of what a save costs.
+    for (int i = 0; i < 2; ++i) cadence.note_step(step_seconds + 1.0, true);
+    cadence.choose({cost(9.0), cost(3.0), cost(1.0)}, communicator, console);
+    const auto expected = std::llround(daly_interval_seconds(3.0 + 2.0, 86400.0) / 2.0);
+    EXPECT_FALSE(cadence.is_due(7 + expected - 1));
+    EXPECT_TRUE(cadence.is_due(7 + expected));
+  });
+}
+
+}  // namespace
+}  // namespace leda::training
