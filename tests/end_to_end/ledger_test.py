@@ -9,7 +9,7 @@ import signal
 import time
 import unittest
 
-from leda_job import JobTestCase, Running, checkpoints, kill_all, last_step, run
+from leda_job import JobTestCase, Running, checkpoints, kill_all, last_step, log_lines, run
 
 ACTIVITIES = ("start_up", "data_wait", "step", "exposed_communication", "checkpoint", "validation", "evaluation", "other")
 TRAINING = ("data_wait", "step", "exposed_communication")
@@ -116,6 +116,28 @@ class Ledger(JobTestCase):
         report = run(self.job("--report"), ranks=2)
         self.assert_ended(report, 0)
         self.assert_report_agrees(report.output, attempts)
+
+    def test_an_automatic_interval_measures_chooses_and_changes_no_result(self):
+        folders = {}
+        for interval in ("steps", "auto"):
+            folders[interval] = self.folder / interval
+            command = self.job(run__stages="baseline", run_folder=folders[interval], denoiser__num_steps=24,
+                               checkpoint__interval=interval)
+            ended = run(command, ranks=2)
+            self.assert_ended(ended, 0)
+            said = re.search(r"a checkpoint every (\d+) steps; one costs ([\d.e-]+) s of training", ended.output)
+            self.assertEqual(said is not None, interval == "auto", ended)
+        # One failure a day and a save of a fraction of a second: rarely, once that has been measured.
+        saved = {interval: [line["step"] for line in log_lines(folder / "without_leda")
+                            if line.get("event") == "checkpoint"] for interval, folder in folders.items()}
+        self.assertTrue([step for step in saved["steps"] if step % 6])
+        self.assertEqual(saved["auto"][0], 1)
+        self.assertEqual([step for step in saved["auto"] if step > 12 and step % 6], [], "but for a new best")
+        last = [checkpoints(folder / "without_leda")[-1] for folder in folders.values()]
+        names = sorted(path.name for path in last[0].iterdir() if path.name != "provenance.json")
+        self.assertEqual(names, ["manifest.json", "networks.safetensors", "optimisers.safetensors", "state.json"])
+        for name in names:
+            self.assertEqual((last[0] / name).read_bytes(), (last[1] / name).read_bytes(), name)
 
     def assert_report_agrees(self, output, attempts):
         rows = reported(output)
