@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <charconv>
 #include <exception>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -159,6 +161,33 @@ storage::TensorArchive read_archive(const std::filesystem::path& folder, const L
     verify_file(folder, file);
     throw Damage(error.text().what + ": " + error.text().value);
   }
+}
+
+// Two files at once, where there are several: at the ends of one the disk works for the other. What fails first, in the
+// order of the list, is thrown.
+std::vector<storage::TensorArchive> read_archives(const std::filesystem::path& folder,
+                                                  const std::vector<ListedFile>& files) {
+  std::vector<storage::TensorArchive> archives(files.size());
+  std::vector<std::exception_ptr> failures(files.size());
+  std::atomic<std::size_t> next{0};
+  const auto read_some = [&] {
+    for (std::size_t i = next++; i < files.size(); i = next++) {
+      try {
+        archives[i] = read_archive(folder, files[i]);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  {
+    std::future<void> other;
+    if (files.size() > 1) other = std::async(std::launch::async, read_some);
+    read_some();
+  }
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+  return archives;
 }
 
 std::string read_state(const std::filesystem::path& folder, const ListedFile& file) {
@@ -324,11 +353,11 @@ LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std
     LoadedCheckpoint checkpoint;
     checkpoint.step = manifest.step;
     checkpoint.is_last = manifest.is_last;
-    std::map<std::string, ArchiveParts> archives;
+    std::vector<ListedFile> archive_files;
     bool has_state = false;
     for (const ListedFile& file : manifest.files) {
-      if (const auto name = parse_archive_file_name(file.name, manifest.version > 1)) {
-        archives[name->stem].add(*name, read_archive(folder, file));
+      if (parse_archive_file_name(file.name, manifest.version > 1)) {
+        archive_files.push_back(file);
       } else if (file.name == kStateName) {
         checkpoint.content.state_json = read_state(folder, file);
         has_state = true;
@@ -336,8 +365,14 @@ LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std
         verify_file(folder, file);
       }
     }
+    std::map<std::string, ArchiveParts> archives;
+    std::vector<storage::TensorArchive> parts = read_archives(folder, archive_files);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto name = parse_archive_file_name(archive_files[i].name, manifest.version > 1);
+      archives[name->stem].add(*name, std::move(parts[i]));
+    }
     if (!has_state) throw Damage(fmt::format("{} is not listed", kStateName));
-    for (auto& [stem, parts] : archives) checkpoint.content.archives[stem] = parts.whole(stem);
+    for (auto& [stem, archive] : archives) checkpoint.content.archives[stem] = archive.whole(stem);
     read_provenance(folder, manifest.version, checkpoint);
     return checkpoint;
   });

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/checkpoint_listing.hpp"
+#include "checkpoint/part_record.hpp"
 #include "checkpoint/rank_zero.hpp"
 #include "checkpoint/save_outcome_text.hpp"
 #include "checkpoint/write_probe.hpp"
@@ -139,6 +140,7 @@ SaveOutcome CheckpointStore::settle() {
   const fs::path temporary = temporary_path(folder_, job.request.step, job.id);
   under_way_.reset();
   if (joint.failure) {
+    remove_part_records(temporary, communicator_.rank());
     if (communicator_.rank() == 0) remove_quietly(temporary);
     if (joint.failure->exit_code() != base::ExitCode::storage || outcome.request.is_last) throw *joint.failure;
     console_.warn(fmt::format("step {} was not saved, the next interval tries again: {}", outcome.request.step,

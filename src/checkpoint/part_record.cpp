@@ -12,21 +12,22 @@
 namespace leda::checkpoint {
 namespace {
 
-std::filesystem::path record_path(const std::filesystem::path& folder, int rank) {
-  return folder / fmt::format("parts_of_rank_{}.json", rank);
+std::filesystem::path record_path(const std::filesystem::path& temporary, int rank, PartStage stage) {
+  return temporary.string() +
+         fmt::format("_rank_{}_{}.json", rank, stage == PartStage::written ? "written" : "verified");
 }
 
 }  // namespace
 
-void leave_part_record(const std::filesystem::path& folder, int rank, const PartRecord& record) {
+void leave_part_record(const std::filesystem::path& temporary, int rank, PartStage stage, const PartRecord& record) {
   const nlohmann::ordered_json object{{"files", nlohmann::ordered_json::parse(files_text(record.files))},
                                       {"failure", record.failure}};
   const std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  storage::write_file_durably(record_path(folder, rank), seal_json(text));
+  storage::write_file_durably(record_path(temporary, rank, stage), seal_json(text));
 }
 
-std::optional<PartRecord> take_part_record(const std::filesystem::path& folder, int rank) {
-  const std::filesystem::path path = record_path(folder, rank);
+std::optional<PartRecord> take_part_record(const std::filesystem::path& temporary, int rank, PartStage stage) {
+  const std::filesystem::path path = record_path(temporary, rank, stage);
   std::error_code problem;
   if (!std::filesystem::exists(path, problem)) return std::nullopt;
   const std::string text = storage::read_text_file(path);
@@ -40,6 +41,13 @@ std::optional<PartRecord> take_part_record(const std::filesystem::path& folder, 
   std::filesystem::remove(path, problem);
   return PartRecord{.files = parse_files(object.at("files").dump()),
                     .failure = object.at("failure").get<std::string>()};
+}
+
+void remove_part_records(const std::filesystem::path& temporary, int rank) {
+  std::error_code ignored;
+  for (const PartStage stage : {PartStage::written, PartStage::verified}) {
+    std::filesystem::remove(record_path(temporary, rank, stage), ignored);
+  }
 }
 
 }  // namespace leda::checkpoint

@@ -41,8 +41,9 @@ class Save {
       commit(write_head(std::move(own)));
       remove_old_ones();
     } else {
+      leave_part_record(temporary_, job_.rank, PartStage::written, {.files = own, .failure = ""});
       for (const ListedFile& file : own) verify(file);
-      leave_part_record(temporary_, job_.rank, {.files = own, .failure = ""});
+      leave_part_record(temporary_, job_.rank, PartStage::verified, {.files = own, .failure = ""});
     }
     cost_.step = job_.request.step;
     for (const ArchiveFile& file : job_.files) cost_.num_bytes += file.value_bytes;
@@ -50,13 +51,16 @@ class Save {
     return cost_;
   }
 
-  // Of no use to anybody; without them there may be room for the record.
+  // The files are of no use to anybody; without them there may be room for the records.
   void fail(const std::string& reason) noexcept {
     try {
       for (std::size_t i = 0; i < job_.files.size(); ++i) {
         if (job_.writers[i] == job_.rank) remove_quietly(temporary_ / job_.files[i].name);
       }
-      if (job_.rank != 0) leave_part_record(temporary_, job_.rank, {.files = {}, .failure = reason});
+      if (job_.rank == 0) return;
+      for (const PartStage stage : {PartStage::written, PartStage::verified}) {
+        leave_part_record(temporary_, job_.rank, stage, {.files = {}, .failure = reason});
+      }
     } catch (const std::exception&) {
       // Rank 0 then waits until its patience, or the other thread, ends it.
     }
@@ -94,25 +98,35 @@ class Save {
     cost_.verify_seconds += stopwatch.seconds();
   }
 
-  // Returns when every byte of the checkpoint is on the disk and was read back.
+  // Returns when every byte of the checkpoint is on the disk and was read back, each file by the rank that wrote it.
   Manifest write_head(std::vector<ListedFile> own) {
-    const std::vector<ListedFile> all = with_other_ranks(own);
-    const Manifest head{
-        .step = job_.request.step, .is_last = job_.request.is_last, .run_identity = job_.run_identity, .files = all};
+    const double patience = job_.patience_seconds + 10.0 * stopwatch_.seconds();
+    const Manifest head{.step = job_.request.step,
+                        .is_last = job_.request.is_last,
+                        .run_identity = job_.run_identity,
+                        .files = with_other_ranks(own, patience)};
     const Manifest manifest = write_head_files(temporary_, head, content_.state_json, job_.provenance_json);
     own.push_back(manifest.files.back());  // state.json
     for (const ListedFile& file : own) verify(file);
-    if (!progress_.is_hasty) read_back_manifest(temporary_, manifest);
+    const base::Stopwatch others;
+    for (const int rank : other_writers()) await_record(rank, PartStage::verified, patience);
+    if (progress_.is_hasty) return manifest;
+    read_back_manifest(temporary_, manifest);
+    cost_.verify_seconds += others.seconds();
     return manifest;
   }
 
+  std::set<int> other_writers() const {
+    std::set<int> ranks(job_.writers.begin(), job_.writers.end());
+    ranks.erase(0);
+    return ranks;
+  }
+
   // Every rank's files, in the order of the plan.
-  std::vector<ListedFile> with_other_ranks(const std::vector<ListedFile>& own) {
+  std::vector<ListedFile> with_other_ranks(const std::vector<ListedFile>& own, double patience) {
     std::vector<ListedFile> found = own;
-    const double patience = job_.patience_seconds + 10.0 * stopwatch_.seconds();
-    for (const int rank : std::set<int>(job_.writers.begin(), job_.writers.end())) {
-      if (rank == 0) continue;
-      for (ListedFile& file : await_record(rank, patience).files) found.push_back(std::move(file));
+    for (const int rank : other_writers()) {
+      for (ListedFile& file : await_record(rank, PartStage::written, patience).files) found.push_back(std::move(file));
     }
     std::vector<ListedFile> ordered;
     for (const ArchiveFile& file : job_.files) {
@@ -124,10 +138,10 @@ class Save {
     return ordered;
   }
 
-  PartRecord await_record(int rank, double patience) {
+  PartRecord await_record(int rank, PartStage stage, double patience) {
     const base::Stopwatch waited;
-    for (auto pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, std::chrono::milliseconds(50))) {
-      if (const std::optional<PartRecord> record = take_part_record(temporary_, rank)) {
+    for (auto pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, std::chrono::milliseconds(20))) {
+      if (const std::optional<PartRecord> record = take_part_record(temporary_, rank, stage)) {
         ++progress_.num_pieces;
         if (!record->failure.empty()) throw Abandoned(fmt::format("rank {}: {}", rank, record->failure));
         return *record;
