@@ -25,11 +25,12 @@ class SlowDisk(JobTestCase):
     def command_line(self, name, **options):
         return self.job(run_folder=self.folder / name, run__stages="baseline", denoiser__num_steps=STEPS, **options)
 
-    # The first fsync of rank 0 that concerns a file of this step's checkpoint comes a second late.
+    # An fsync of rank 0 in the second save (of six each) comes a second late. Which step that save is of, the machine's
+    # other work decides.
     @staticmethod
-    def slow(step, kind="delay"):
+    def slow(path=".step_", number=9, kind="delay"):
         return {"LD_PRELOAD": str(INJECTOR),
-                "LEDA_FAULT": f"rank=0 call=fsync number=1 path=/checkpoints/.step_{step:08}_ kind={kind}"}
+                "LEDA_FAULT": f"rank=0 call=fsync number={number} path=/checkpoints/{path} kind={kind}"}
 
     def final_bytes(self, name):
         newest = checkpoints(self.folder / name / PHASE)[-1]
@@ -41,22 +42,22 @@ class SlowDisk(JobTestCase):
         # Neither validation, whose best would be waited for, nor anything else comes between.
         options = {"training__validate_every_num_steps": STEPS}
         self.assert_ended(run(self.command_line("quick", **options), ranks=2), 0)
-        ended = run(self.command_line("slow", **options), ranks=2, variables=self.slow(40))
+        ended = run(self.command_line("slow", **options), ranks=2, variables=self.slow())
         self.assert_ended(ended, 0)
-        self.assertIn("fault injector: delay at call 1 of fsync", ended.errors)
+        self.assertIn("fault injector: delay at call 9 of fsync", ended.errors)
         self.assertEqual(self.final_bytes("slow"), self.final_bytes("quick"))
         self.assertEqual(len(re.findall(r"the checkpoint due at step \d+ is put off", ended.output)), 1)
         lines = log_lines(self.folder / "slow" / PHASE)
         saves = [i for i, line in enumerate(lines) if line.get("event") == "checkpoint"]
-        place = next(i for i in saves if lines[i]["step"] == 40)
+        place = max(saves, key=lambda i: lines[i]["checkpoint_write_seconds"])
         self.assertGreaterEqual(lines[place]["checkpoint_write_seconds"], 1.0)
         steps = [line["step"] for line in lines[:place] if "event" not in line]
-        self.assertGreater(steps[-1], 44, "steps made, and a save due, while this one was written")
+        self.assertGreater(steps[-1], lines[place]["step"] + 4, "steps made, and a save due, while this one was written")
         following = lines[saves[saves.index(place) + 1]]["step"]
         self.assertGreaterEqual(following, steps[-1])
 
     def test_a_stop_waits_for_the_save_under_way(self):
-        with Running(self.command_line("stopped"), ranks=2, variables=self.slow(40)) as running:
+        with Running(self.command_line("stopped"), ranks=2, variables=self.slow()) as running:
             running.wait_until(lambda: "fault injector" in running.errors)
             running.process.send_signal(signal.SIGUSR1)
             ended = running.ended()
@@ -68,7 +69,7 @@ class SlowDisk(JobTestCase):
 
     def test_a_disk_that_hangs_at_the_end_is_named_and_ends_the_job(self):
         ended = run(self.command_line("hung", distributed__timeout_seconds=4), ranks=2,
-                    variables=self.slow(STEPS, "silent"))
+                    variables=self.slow(f".step_{STEPS:08}_", 1, "silent"))
         self.assert_refused(ended, 13, "rank 0 stands still", f"checkpoint of step {STEPS}: waits for its writer")
 
 
