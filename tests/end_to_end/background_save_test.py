@@ -70,7 +70,11 @@ class SlowDisk(JobTestCase):
     def test_a_disk_that_hangs_at_the_end_is_named_and_ends_the_job(self):
         ended = run(self.command_line("hung", distributed__timeout_seconds=4), ranks=2,
                     variables=self.slow(f".step_{STEPS:08}_", 1, "silent"))
-        self.assert_refused(ended, 13, "rank 0 stands still", f"checkpoint of step {STEPS}: waits for its writer")
+        self.assert_ended(ended, 13)
+        # On a busy machine both ranks come to the verdict.
+        for verdict in re.findall(r"error, found by rank \d: (.*)", ended.errors) or [""]:
+            self.assertIn("rank 0 stands still", verdict)
+            self.assertIn(f"checkpoint of step {STEPS}: waits for its writer", verdict)
 
 
 if __name__ == "__main__":
