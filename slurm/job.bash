@@ -71,7 +71,8 @@ find_launcher() {
     mpirun) launcher=(mpirun ${SLURM_NTASKS:+-np "$SLURM_NTASKS"} $LEDA_MPIRUN_OPTIONS) ;;
     # Of Slurm 22.05 on srun no longer takes the batch job's --cpus-per-task over. A site's KillOnBadExit would turn
     # the ranks' own exit code into that of a kill.
-    srun) launcher=(srun --mpi="$LEDA_SRUN_MPI" --kill-on-bad-exit=0 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} $LEDA_SRUN_OPTIONS) ;;
+    # --wait: where a node's only rank is killed, srun itself ends nobody.
+    srun) launcher=(srun --mpi="$LEDA_SRUN_MPI" --kill-on-bad-exit=0 --wait=30 ${SLURM_CPUS_PER_TASK:+--cpus-per-task="$SLURM_CPUS_PER_TASK"} $LEDA_SRUN_OPTIONS) ;;
     *) fail "$exit_usage" "LEDA_LAUNCHER=$LEDA_LAUNCHER: there are srun and mpirun." "See slurm/site.sh." ;;
   esac
   command -v "${launcher[0]}" >/dev/null || fail "$exit_platform" "${launcher[0]} is not on the PATH of $(hostname)." "Load its module (LEDA_MODULES in slurm/site.sh), or take the other launcher: LEDA_LAUNCHER"

@@ -8,6 +8,7 @@ is a failure.
 
 import json
 import os
+import re
 import signal
 import sys
 import unittest
@@ -16,7 +17,7 @@ from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, last_step, 
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 
-from private_slurm import PrivateSlurm, is_alive, missing_packages  # noqa: E402
+from private_slurm import PrivateSlurm, end_without_packages, is_alive  # noqa: E402
 
 NUM_STEPS = 120
 LAUNCHERS = ("srun", "mpirun")
@@ -82,6 +83,33 @@ class SlurmTestCase(JobTestCase):
     def preempt(self, seconds=2):
         """A job of higher priority that needs all nodes; its number."""
         return self.slurm.submit("--partition=high", "--nodes=4", "--output=/dev/null", f"--wrap=sleep {seconds}")
+
+    def scripts_end_with_their_tables(self, launcher):
+        """Both at once; the sweep of one seed, so that it is over soon."""
+        steps = {"autoencoder__num_steps": 8, "denoiser__num_steps": 8}
+        options = [*self.options("unused", **steps)]
+        options = [option for option in options if not option.startswith("--run.folder")]
+        submitted = {}
+        for script, extra, number in (("pipeline.sh", [], 3), ("sweep.sh", ["--seeds", "1,2"], 3)):
+            folder = self.folder / script.removesuffix(".sh")
+            done = self.slurm.client(
+                "env", "LEDA_SBATCH_OPTIONS=--nodes=1 --ntasks-per-node=2", f"LEDA_LAUNCHER={launcher}",
+                REPOSITORY / "slurm" / script, *extra, folder, *options, cwd=self.folder)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            jobs = re.findall(r"^==> job (\d+): ", done.stdout, re.MULTILINE)
+            self.assertEqual(len(jobs), number, done.stdout)
+            submitted[folder] = jobs
+        for folder, jobs in submitted.items():
+            for job in jobs:
+                record = self.slurm.wait_for_state(job, "COMPLETED", "FAILED", "CANCELLED", seconds=120)
+                said = "\n".join(path.read_text() for path in folder.glob("logs/**/*") if path.is_file())
+                self.assertEqual(record["JobState"], "COMPLETED", said)
+            table = (folder / "evaluation" / "evaluation.txt").read_text()
+            for row in ("red_cnn_without_leda", "red_cnn_with_leda"):
+                self.assertIn(row, table)
+        runs = sorted(path.parent.parent.name for path in (self.folder / "sweep").glob("*/*/denoiser.safetensors"))
+        self.assertEqual(runs, sorted(f"red_cnn_seed_{seed}_{kind}_leda" for seed in (1, 2) for kind in ("with", "without")))
+        self.assertEqual(len(list((self.folder / "sweep").glob("*/pretrain/autoencoder.safetensors"))), 1)
 
 
 class Preemption(SlurmTestCase):
@@ -149,10 +177,31 @@ class Preemption(SlurmTestCase):
                 self.assertEqual(self.slurm.restarts(job), 0)
                 self.assertIn("failed with code 137", self.said(job))
 
+    def test_pipeline_and_sweep_end_with_their_tables(self):
+        self.scripts_end_with_their_tables("srun")
+
+
+class PreemptionWithoutWarning(SlurmTestCase):
+    """Without preempt_send_user_signal: Slurm sends the steps TERM, and ends the job when the grace is over."""
+
+    cluster = {"warns": False, "grace": 8}
+
+    def test_the_script_waits_and_slurm_requeues(self):
+        for launcher in LAUNCHERS:
+            with self.subTest(launcher):
+                run_folder = self.folder / launcher
+                job = self.submit("pretrain.sh", *self.options(run_folder), launcher=launcher)
+                self.wait_for_step(job, run_folder, 8)
+                self.preempt(1)
+                self.assert_job(job, "COMPLETED", "0:0", seconds=120)
+                said = self.said(job)
+                self.assertEqual(self.slurm.restarts(job), 1, said)
+                self.assertNotIn("; requeued", said, "Slurm itself has to")
+                self.assertRegex(said, rf"resumes after step \d+ of {NUM_STEPS}")
+                if launcher == "srun":
+                    self.assertIn("stopped and saved, on request", said)
+
 
 if __name__ == "__main__":
-    missing = missing_packages()
-    if missing:
-        print(f"Slurm's packages are missing: {' '.join(missing)}; launch/setup installs them", file=sys.stderr)
-        sys.exit(1 if os.environ.get("CI") == "true" else 77)
+    end_without_packages()
     unittest.main(verbosity=2)

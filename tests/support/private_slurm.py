@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def missing_packages():
     """Debian packages that this needs and that are not there."""
     path = f"{os.environ.get('PATH', '')}:{ADMINISTRATOR_FOLDERS}"
     return sorted({package for program, package in PROGRAMS.items() if not shutil.which(program, path=path)})
+
+
+def end_without_packages():
+    """Ends a test program where the packages are missing: with 77, skipped, and in continuous integration with 1."""
+    missing = missing_packages()
+    if missing:
+        print(f"Slurm's packages are missing: {' '.join(missing)}; launch/setup installs them", file=sys.stderr)
+        sys.exit(1 if os.environ.get("CI") == "true" else 77)
 
 
 def free_ports(number):
