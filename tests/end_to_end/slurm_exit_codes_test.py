@@ -1,0 +1,90 @@
+"""What srun makes of the exit codes: the third table of docs/exit_codes.md, row by row, on a real Slurm.
+
+usage: python slurm_exit_codes_test.py
+
+Exits with 77 where Slurm's packages are missing; with CI=true in the environment that is a failure.
+"""
+
+import contextlib
+import os
+import signal
+import unittest
+
+from leda_job import DATA, Running, checkpoints, last_step
+from slurm_test import SlurmTestCase  # finds tests/support
+from private_slurm import end_without_packages, is_alive
+
+SRUN = ("srun", "--mpi=pmix", "--kill-on-bad-exit=0", "--wait=30", "--nodes=2", "--ntasks-per-node=1")
+
+
+class WhatSrunMakesOfIt(SlurmTestCase):
+    def srun(self, *command, timeout=60):
+        return Running([*SRUN, *map(str, command)], timeout=timeout, variables=self.slurm.environment())
+
+    def assert_code(self, code, *command):
+        with self.srun(*command) as running:
+            self.assert_ended(running.ended(), code)
+
+    def endless_job(self):
+        return self.job(run__stages="baseline", denoiser__num_steps=1000000)
+
+    @contextlib.contextmanager
+    def started(self):
+        folder = self.folder / "run" / "without_leda"
+        step_before = last_step(folder)
+        with self.srun(*self.endless_job()) as running:
+            running.wait_until(lambda: last_step(folder) >= step_before + 5 and checkpoints(folder))
+            yield running
+
+    def ranks(self):
+        jobs = self.slurm.client("squeue", "-h", "-t", "running", "-o", "%A").stdout.split()
+        return self.slurm.ranks(jobs[-1])
+
+    def test_the_code_of_all_ranks(self):
+        for code, command in ((0, [DATA, "info", "--data.folder", self.data / "test"]), (10, [DATA, "info"]),
+                              (85, [*self.endless_job(), "--run.max_seconds=0.001"])):
+            self.assert_code(code, *command)
+
+    def test_the_code_of_the_one_rank_that_failed(self):
+        choose = f'[ $SLURM_PROCID = 0 ] && d="{self.data}" || d="{self.folder}"; exec {DATA} info --data.folder=$d/test'
+        self.assert_code(11, "sh", "-c", choose)
+
+    def test_usr1_and_usr2_to_srun(self):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            with self.started() as running:
+                running.process.send_signal(number)
+                self.assert_ended(running.ended(), 85)
+
+    def test_interrupt_and_terminate_to_srun(self):
+        with self.started() as running:
+            running.process.send_signal(signal.SIGTERM)
+            self.assert_ended(running.ended(), 137)
+        with self.started() as running:
+            running.process.send_signal(signal.SIGINT)
+            running.wait_until(lambda: "interrupt (one more within 1 sec to abort)" in running.errors)
+            running.process.send_signal(signal.SIGINT)
+            self.assert_ended(running.ended(), 137)
+
+    def test_scancel_of_the_job(self):
+        with self.started() as running:
+            self.slurm.must("scancel", self.slurm.client("squeue", "-h", "-t", "running", "-o", "%A").stdout.split()[-1])
+            self.assert_ended(running.ended(), 86)
+
+    def test_a_killed_rank_alone_on_its_node(self):
+        """srun waits for the others as long as --wait says."""
+        with self.started() as running:
+            os.kill(self.ranks()[1], signal.SIGKILL)
+            self.assert_ended(running.ended(), 137)
+
+    def test_srun_itself_is_killed(self):
+        with self.started() as running:
+            ranks = self.ranks()
+            self.assertEqual(len(ranks), 2)
+            running.process.kill()
+            self.assert_ended(running.ended(), 137)
+            self.slurm.wait_until(lambda: not any(map(is_alive, ranks)), 40, "the end of the ranks")
+
+
+if __name__ == "__main__":
+    end_without_packages()
+    unittest.main(verbosity=2)
