@@ -85,7 +85,7 @@ class SlurmTestCase(JobTestCase):
         return self.slurm.submit("--partition=high", "--nodes=4", "--output=/dev/null", f"--wrap=sleep {seconds}")
 
     def scripts_end_with_their_tables(self, launcher):
-        """Both at once; the sweep of one seed, so that it is over soon."""
+        """Both at once; the sweep over two seeds."""
         steps = {"autoencoder__num_steps": 8, "denoiser__num_steps": 8}
         options = [*self.options("unused", **steps)]
         options = [option for option in options if not option.startswith("--run.folder")]

@@ -1,0 +1,105 @@
+"""The scripts of slurm/ without a Slurm: made-up srun, scontrol, sbatch and apptainer say what they were called with.
+
+usage: python launch_slurm_scripts.py
+"""
+
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "slurm"
+
+
+class SlurmScripts(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.programs = self.folder / "programs"
+        self.programs.mkdir()
+        self.fake("srun", 'echo "srun $*"; exit "${FAKE_CODE-0}"')
+        self.fake("scontrol", 'echo "scontrol $*" >>scontrol_calls; case $* in *show*) echo "JobState=RUNNING PreemptTime=None" ;; esac')
+        self.fake("leda_dist_train", "exit 0")
+
+    def fake(self, name, body):
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def run_script(self, name, *arguments, in_job=True, **variables):
+        environment = {"PATH": f"{self.programs}:/usr/bin:/bin", "LEDA_PROGRAMS": str(self.programs), **variables}
+        if in_job:
+            environment.update(SLURM_JOB_ID="7", SLURM_JOB_NAME="job", SLURM_NTASKS="4")
+        done = subprocess.run([SCRIPTS / name, *arguments], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+        return done.returncode, done.stdout
+
+    def log(self, attempt=1):
+        return (self.folder / "slurm_logs" / "job-7" / f"attempt_{attempt}.log").read_text()
+
+    def requeues(self):
+        return (self.folder / "scontrol_calls").read_text().count("scontrol requeue 7")
+
+    def test_help_is_the_comment_at_the_top(self):
+        for name in ("pretrain.sh", "denoise.sh", "evaluate.sh", "pipeline.sh", "sweep.sh"):
+            code, output = self.run_script(name, "--help", in_job=False)
+            self.assertEqual(code, 0, output)
+            self.assertTrue(output.startswith("usage: "), output)
+            self.assertIn(f"slurm/{name}", output)
+
+    def test_what_cannot_be_is_refused(self):
+        for code, word, name, arguments, variables in (
+                (2, "--new-run", "pretrain.sh", ["--new-run"], {}),
+                (2, "LEDA_LAUNCHER=pdsh", "pretrain.sh", [], {"LEDA_LAUNCHER": "pdsh"}),
+                (2, "LEDA_REQUEUE_LIMIT=many", "pretrain.sh", [], {"LEDA_REQUEUE_LIMIT": "many"}),
+                (2, "/no/site.sh", "pretrain.sh", [], {"LEDA_SITE": "/no/site.sh"}),
+                (5, "/no/image.sif", "pretrain.sh", [], {"LEDA_CONTAINER": "/no/image.sif"}),
+                (5, "/no/leda_dist_train", "pretrain.sh", [], {"LEDA_PROGRAMS": "/no"}),
+                (5, "LEDA_HOME", "pretrain.sh", [], {"LEDA_HOME": "/no"}),
+                (11, "no_such_run", "evaluate.sh", ["table", "no_such_run"], {}),
+                (2, "--seeds", "sweep.sh", ["--seeds", "one", "sweep"], {}),
+                (2, "--new-run", "pipeline.sh", ["runs", "--new-run"], {})):
+            with self.subTest(word):
+                found, output = self.run_script(name, *arguments, **variables)
+                self.assertEqual(found, code, output)
+                self.assertIn(word, output)
+        code, output = self.run_script("pretrain.sh", in_job=False)
+        self.assertEqual(code, 2, output)
+        self.assertIn("sbatch", output)
+
+    def test_arguments_and_settings_pass_through(self):
+        code, output = self.run_script("pretrain.sh", "--run.folder=a b", SLURM_CPUS_PER_TASK="3", LEDA_SRUN_MPI="pmi2")
+        self.assertEqual(code, 0, output)
+        self.assertEqual(self.log().strip(), "srun --mpi=pmi2 --kill-on-bad-exit=0 --wait=30 --cpus-per-task=3 "
+                         f"{self.programs}/leda_dist_train --run.stages=pretrain --run.folder=a b")
+
+    def test_a_container_stands_before_the_program(self):
+        self.fake("apptainer", "exit 0")
+        image = self.folder / "leda.sif"
+        image.touch()
+        code, output = self.run_script("denoise.sh", LEDA_CONTAINER=str(image), LEDA_CONTAINER_OPTIONS="--nv --bind /data")
+        self.assertEqual(code, 0, output)
+        self.assertIn(f" apptainer exec --nv --bind /data {image} leda_dist_train --run.stages=", self.log())
+
+    def test_codes(self):
+        for code, restarts, requeued in (("85", "0", True), ("85", "3", False), ("205", "2", True), ("13", "0", False),
+                                         ("138", "0", False)):
+            with self.subTest(code=code, restarts=restarts):
+                (self.folder / "scontrol_calls").write_text("")
+                found, output = self.run_script("pretrain.sh", FAKE_CODE=code, SLURM_RESTART_COUNT=restarts,
+                                                LEDA_REQUEUE_LIMIT="3")
+                self.assertEqual(found, int(code), output)
+                self.assertEqual(self.requeues(), int(requeued), output)
+                self.assertTrue(self.log(int(restarts) + 1))
+
+    def test_where_sbatch_refuses_what_came_before_is_cancelled(self):
+        self.fake("sbatch", 'case $* in *denoise.sh*) exit 1 ;; esac; echo "41"')
+        self.fake("scancel", 'echo "$*" >cancelled')
+        code, output = self.run_script("pipeline.sh", "runs", in_job=False)
+        self.assertEqual(code, 1, output)
+        self.assertEqual((self.folder / "cancelled").read_text().split(), ["41"])
+
+
+if __name__ == "__main__":
+    unittest.main()
