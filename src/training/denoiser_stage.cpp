@@ -131,12 +131,12 @@ at::Tensor DenoiserStage::denoise(const at::Tensor& low_dose) const {
   return denoiser_->denoise(low_dose.to(context_.settings.device));
 }
 
-ValidationReport DenoiserStage::validate(std::int64_t step) {
+std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const std::function<bool()>& should_stop) {
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_low_dose = true});
   PatientMeans means(context_.validation, {"rmse_hu", "low_dose_rmse_hu"});
   evaluation::DeadNetworkSums life_signs;
-  for_each_slice_of_rank(context_.validation, context_.communicator, [&](std::int64_t id) {
+  const auto visit = [&](std::int64_t id) {
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
     const at::Tensor denoised = denoise(batch.low_dose).cpu();
@@ -146,7 +146,8 @@ ValidationReport DenoiserStage::validate(std::int64_t step) {
     };
     means.add(id, {rmse_hu(denoised), rmse_hu(batch.low_dose)});
     life_signs.add(denoised, batch.low_dose, batch.normal_dose);
-  });
+  };
+  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
   const bool had_its_chance = has_had_its_chance(step, context_.options.training);

@@ -28,7 +28,7 @@ class DenoiserStage : public Stage {
   std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   // Throws Error(non_finite) on every rank when the network died: it takes away none of the noise.
-  ValidationReport validate(std::int64_t step) override;
+  std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;
   StageState state() const override;
   void load_state(const StageState& state) override;
   std::string identity() const override;

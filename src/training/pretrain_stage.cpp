@@ -255,13 +255,13 @@ std::vector<logging::Scalar> PretrainStage::interval_figures() {
   return figures;
 }
 
-ValidationReport PretrainStage::validate(std::int64_t) {
+std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std::function<bool()>& should_stop) {
   const at::NoGradGuard no_grad;
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_tissue = true});
   PatientMeans means(context_.validation, {"l1_hu"});
   at::Tensor matches = at::zeros({4}, at::TensorOptions(at::kLong).device(context_.settings.device));
-  for_each_slice_of_rank(context_.validation, context_.communicator, [&](std::int64_t id) {
+  const auto visit = [&](std::int64_t id) {
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
     const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
@@ -271,7 +271,8 @@ ValidationReport PretrainStage::validate(std::int64_t) {
     means.add(id, {(reconstructed - normal_dose).abs().mean().item<double>() * context_.window.range_hu()});
     const auto candidates = candidates_of(batch.tissue, tokens);
     matches += language::tissue_match_counts(tissue_words_, tokens.levels.back().tokens, candidates.back().tissue);
-  });
+  };
+  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
   distributed::all_reduce(context_.communicator, matches);

@@ -29,7 +29,7 @@ class PretrainStage : public Stage {
   LossReport train_step(const data::StepBatch& batch) override;
   std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
-  ValidationReport validate(std::int64_t step) override;
+  std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;
   StageState state() const override;
   void load_state(const StageState& state) override;
   std::string identity() const override;

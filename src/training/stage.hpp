@@ -5,6 +5,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,8 +49,8 @@ class Stage {
   virtual std::vector<SkippedUpdates> settle_updates() = 0;
   // What is counted over many steps (token usage, say), summed over ranks, and started afresh.
   virtual std::vector<logging::Scalar> interval_figures() = 0;
-  // `step` updates have been made.
-  virtual ValidationReport validate(std::int64_t step) = 0;
+  // `step` updates have been made. `should_stop`: as of for_each_slice_of_rank; nullopt where it said so.
+  virtual std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) = 0;
 
   virtual StageState state() const = 0;
   virtual void load_state(const StageState& state) = 0;

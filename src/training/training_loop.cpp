@@ -60,6 +60,7 @@ base::StopRequest TrainingLoop::run() {
   distributed::StopAgreement agreement(context_.communicator);
   logging::ProgressLine progress(context_.console, plan_.title, plan_.num_steps, step_,
                                  context_.options.logging.progress_seconds);
+  catch_up_on_validation();
   base::StopRequest stop = base::StopRequest::none;
   while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
     try {
@@ -74,9 +75,9 @@ base::StopRequest TrainingLoop::run() {
   }
   progress.finish();
   const base::StopRequest late = agreement.drain();
-  if (step_ < plan_.num_steps && stop == base::StopRequest::none) stop = late;
+  if (!is_finished() && stop == base::StopRequest::none) stop = late;
   save_before_leaving(agreement.is_any_hasty(is_hasty_()));
-  return step_ < plan_.num_steps ? stop : base::StopRequest::none;
+  return is_finished() ? base::StopRequest::none : stop;
 }
 
 base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, logging::ProgressLine& progress) {
@@ -103,7 +104,8 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
     // No checkpoint is written over an update that somebody has yet to hear of.
     if (is_logging || is_validating || is_saving) settle_updates();
     if (is_logging) log_interval(prefetcher);
-    if (is_validating) validate();
+    if (is_validating) stop = validate(agreement);
+    if (stop != base::StopRequest::none) break;
     // A new best is saved at once, whatever the cadence: it is kept as that step's checkpoint.
     if (is_saving || (is_best_pending_ && !is_end)) save_in_background();
     progress.update(step_, figures_);
@@ -150,6 +152,7 @@ void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
   interval_start_seconds_ = stopwatch_.seconds();
   interval_step_seconds_ = 0.0;
   interval_blocked_seconds_ = 0.0;
+  catch_up_on_validation();
 }
 
 // Waits for data and for other ranks are shares of the time of steps; validation and checkpoints are not steps.
@@ -296,10 +299,30 @@ void TrainingLoop::stop_diverged(const std::string& figure, const std::string& v
        .remedy = "lower the learning rate or set training.max_gradient_norm; earlier checkpoints are kept"});
 }
 
-void TrainingLoop::validate() {
+base::StopRequest TrainingLoop::validate(distributed::StopAgreement& agreement) {
   const logging::TimeIn time(account_.ledger(), logging::Activity::validation);
   const logging::Span span(context_.trace, "validation", step_ - 1);
-  const ValidationReport report = stage_.validate(step_);
+  base::StopRequest stop = base::StopRequest::none;
+  const auto should_stop = [&] {
+    stop = agreement.exchange(stop_requested_());
+    return stop != base::StopRequest::none;
+  };
+  const std::optional<ValidationReport> report = stage_.validate(step_, should_stop);
+  is_validation_pending_ = !report;
+  if (report) take_validation(*report);
+  return stop;
+}
+
+void TrainingLoop::catch_up_on_validation() {
+  if (!is_validation_pending_) return;
+  const logging::TimeIn time(account_.ledger(), logging::Activity::validation);
+  const logging::Span span(context_.trace, "validation", step_ - 1);
+  take_validation(stage_.validate(step_, {}).value());
+  is_validation_pending_ = false;
+  if (is_best_pending_ && step_ < plan_.num_steps) save_in_background();
+}
+
+void TrainingLoop::take_validation(const ValidationReport& report) {
   std::vector<logging::Scalar> scalars;
   for (const logging::Scalar& figure : report.figures) scalars.push_back({"validation_" + figure.name, figure.value});
   log_.write(step_, scalars, "validation");
@@ -327,7 +350,7 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
   require_equal_replicas(stage.networks, step_, context_.communicator);
   nlohmann::json facts = nlohmann::json::object();
   for (const auto& [name, text] : stage.facts) facts[name] = text;
-  const nlohmann::json state = {
+  nlohmann::json state = {
       {"step", step_},
       {"num_steps", plan_.num_steps},
       {"epoch", step_ / data::steps_per_epoch(training_.num_slices(), plan_.global_batch)},
@@ -339,6 +362,7 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
       {"best", {{"step", best_step_}, {"criterion", best_criterion_}}},
       {"machine", machine_facts(context_.communicator)},
       {"stage", facts}};
+  if (is_validation_pending_) state["validation_pending"] = true;
   checkpoint::CheckpointContent content;
   content.archives["networks"] = std::move(stage.networks);
   content.archives["optimisers"] = std::move(stage.optimisers);
@@ -375,6 +399,7 @@ bool TrainingLoop::restore() {
   best_step_ = state.at("best").at("step");
   best_criterion_ = state.at("best").at("criterion");
   is_saved_ = loaded->is_last;
+  is_validation_pending_ = state.value("validation_pending", false);
   // A kill between a checkpoint and its mark, or a mark from elsewhere: the state says which step was best.
   if (best_step_ == step_ && store_.best_step() != step_) store_.mark_best(step_);
   if (const auto provenance = nlohmann::json::parse(loaded->provenance_json, nullptr, false); provenance.is_object()) {
@@ -447,7 +472,7 @@ void TrainingLoop::save_before_leaving(bool is_hasty) {
   take_outcome(store_.finish(is_hasty_));
   if (is_saved_) return;
   account_.save_begins(step_);
-  const bool is_last = step_ == plan_.num_steps;
+  const bool is_last = is_finished();
   store_.start_save({.step = step_, .is_last = is_last, .is_best = is_best_pending_, .is_hasty = is_hasty}, content(),
                     provenance());
   take_outcome(store_.finish(is_hasty_));

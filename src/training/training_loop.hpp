@@ -67,7 +67,12 @@ class TrainingLoop {
   void log_interval(const data::BatchPrefetcher& prefetcher);
   WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void account_for_interval(const WaitShares& shares);
-  void validate();
+  // What was agreed on meanwhile; where that is a stop, the step has yet to be validated.
+  base::StopRequest validate(distributed::StopAgreement& agreement);
+  bool is_finished() const { return step_ == plan_.num_steps && !is_validation_pending_; }
+  // Of a step whose validation a stop came into: before anything else, and to its end.
+  void catch_up_on_validation();
+  void take_validation(const ValidationReport& report);
   [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value);
   // Collective: ranks that have drifted apart save nothing.
   checkpoint::CheckpointContent content() const;
@@ -93,8 +98,9 @@ class TrainingLoop {
   std::int64_t num_restarts_ = 0;
   double best_criterion_ = 0.0;
   std::int64_t best_step_ = -1;
-  bool is_best_pending_ = false;  // step_ is the best so far and not yet marked so
-  bool is_saved_ = false;         // the state of step_ is on disk, for all the ranks know
+  bool is_best_pending_ = false;        // step_ is the best so far and not yet marked so
+  bool is_saved_ = false;               // the state of step_ is on disk, for all the ranks know
+  bool is_validation_pending_ = false;  // of step_
   bool is_save_due_ = false;
   bool has_said_put_off_ = false;
   std::set<std::int64_t> rolled_back_steps_;

@@ -3,14 +3,16 @@
 usage: python signals_test.py
 """
 
+import json
 import os
 import re
+import shutil
 import signal
 import time
 import unittest
 from pathlib import Path
 
-from leda_job import JobTestCase, Running, checkpoints, descendants, last_step, log_lines, run
+from leda_job import DATA, JobTestCase, Running, as_arguments, checkpoints, descendants, last_step, log_lines, run
 
 
 def is_trainer(process_id):
@@ -112,16 +114,36 @@ class Signals(JobTestCase):
         self.assert_ended(ended, 0)
         self.assertTrue((self.run_folder / "evaluation" / "evaluation.json").exists())
 
-    def test_a_signal_in_a_validation_is_followed_when_it_is_done(self):
-        command = self.baseline(training__validate_every_num_steps=1)
-        ledger = self.run_folder / "ledger.jsonl"
-        with Running(command, ranks=2) as running:
-            running.wait_until(lambda: ledger.exists() and last_step(self.phase) > 2)
-            os.kill(running.ranks()[0], signal.SIGTERM)
-            ended = running.ended()
-        self.assert_ended(ended, 86)
-        self.saved_at_the_end()
-        self.goes_on()
+    def test_a_signal_in_a_validation_leaves_it_for_the_next_start(self):
+        # Two ranks on 24 slices: validation takes most of the time, and the signal comes into one.
+        many = self.folder / "data"
+        shutil.copytree(self.data, many)
+        shutil.rmtree(many / "validation")
+        ended = run([DATA, "phantom", *as_arguments({
+            "data.output": many / "validation", "data.num_patients": 6, "data.first_patient": 3,
+            "data.slices_per_patient": 4, "data.slices_per_shard": 4, "data.size": 64})])
+        self.assert_ended(ended, 0)
+        options = {"data__folder": many, "training__validate_every_num_steps": 1, "data__source": "shards"}
+        pending = False
+        for _ in range(10):
+            with Running(self.baseline(**options), ranks=2) as running:
+                before = last_step(self.phase)
+                running.wait_until(lambda: last_step(self.phase) > before + 1)
+                os.kill(running.ranks()[0], signal.SIGTERM)
+                ended = running.ended()
+            self.assert_ended(ended, 86)
+            step = last_step(self.phase)
+            state = json.loads((checkpoints(self.phase)[-1] / "state.json").read_text())
+            self.assertEqual(state["step"], step)
+            validated = [line["step"] for line in log_lines(self.phase) if line.get("event") == "validation"]
+            self.assertEqual(state.get("validation_pending", False), step not in validated)
+            pending = "validation_pending" in state
+            if pending:
+                break
+        self.assertTrue(pending, "no signal came into a validation")
+        self.goes_on(**options)
+        validated = [line["step"] for line in log_lines(self.phase) if line.get("event") == "validation"]
+        self.assertIn(step, validated)
 
     def test_the_end_of_a_slurm_job_is_left_in_time(self):
         end = time.time() + 8

@@ -24,9 +24,9 @@ TEST(DeadDenoiser, StopsTheRunAfterItsGraceAndNotBefore) {
   const auto validation = data::ShardCatalogue::open(folder.path() / "validation");
   const StageContext context{options, alone, console, validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 3}};
   DenoiserStage stage(context, 0.0, std::nullopt);
-  EXPECT_NO_THROW(stage.validate(209));
+  EXPECT_NO_THROW(stage.validate(209, {}));
   try {
-    stage.validate(210);
+    stage.validate(210, {});
     FAIL() << "a copying network passed";
   } catch (const base::Error& error) {
     EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);

@@ -52,7 +52,9 @@ class PoisonedStage : public Stage {
   }
   std::vector<SkippedUpdates> settle_updates() override { return stage_->settle_updates(); }
   std::vector<logging::Scalar> interval_figures() override { return stage_->interval_figures(); }
-  ValidationReport validate(std::int64_t step) override { return stage_->validate(step); }
+  std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override {
+    return stage_->validate(step, should_stop);
+  }
   StageState state() const override { return stage_->state(); }
   void load_state(const StageState& state) override { stage_->load_state(state); }
   std::string identity() const override { return stage_->identity(); }

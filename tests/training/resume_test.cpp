@@ -2,8 +2,10 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "checkpoint/checkpoint_store.hpp"
@@ -30,7 +32,8 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
   }
   static void TearDownTestSuite() { data_.reset(); }
 
-  // One process life: trains until `stop_after` updates were made in it, or to the end.
+  // One process life: asked after each update and before each round of validation whether it shall stop, it says yes
+  // from the `stop_after`-th time on; 0 = never.
   static base::StopRequest live_once(bool is_pretrain, const std::filesystem::path& folder, int num_ranks,
                                      int stop_after, std::int64_t bucket_bytes = 1 << 20) {
     base::StopRequest outcome = base::StopRequest::none;
@@ -43,6 +46,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
       options.training.max_micro_batch = 1;
       options.training.num_warm_up_steps = 3;
       options.training.final_learning_rate_fraction = 0.1;
+      options.training.validate_every_num_steps = 4;
       logging::Console console(communicator.rank());
       const auto training = data::ShardCatalogue::open(data_->path() / "train");
       const auto validation = data::ShardCatalogue::open(data_->path() / "validation");
@@ -75,6 +79,15 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
     return outcome;
   }
 
+  // Of the newest checkpoint.
+  static bool is_validation_pending(const std::filesystem::path& folder) {
+    std::filesystem::path newest;
+    for (const auto& entry : std::filesystem::directory_iterator(folder / "checkpoints")) {
+      if (entry.path().filename().string().starts_with("step_")) newest = std::max(newest, entry.path());
+    }
+    return storage::read_text_file(newest / "state.json").find("validation_pending") != std::string::npos;
+  }
+
   static std::string final_bytes(const std::filesystem::path& folder) {
     std::string bytes;
     const std::filesystem::path last = folder / "checkpoints" / "step_00000011";
@@ -90,15 +103,20 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
 
 std::unique_ptr<test::TemporaryFolder> Resume::data_;
 
-TEST_P(Resume, InterruptedAtAnyStepGivesTheSameBytes) {
+// Two ranks, four slices to validate: asked once after steps 1 to 3, at the 4th and 5th time before rounds of the
+// validation after step 4, then after step 4, and so on. An answer is read when the next one is given.
+TEST_P(Resume, InterruptedAtAnyStepAndInAnyValidationGivesTheSameBytes) {
   const test::TemporaryFolder straight;
   ASSERT_EQ(live_once(GetParam(), straight.path(), 2, 0), base::StopRequest::none);
   const std::string expected = final_bytes(straight.path());
-  for (const int stop_after : {1, 2, 5, 6, 9}) {
+  const std::set<int> in_validation{3, 4, 9, 10, 14, 15};  // after steps 4, 8 and the last
+  for (const int stop_after : {1, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15}) {
     const test::TemporaryFolder broken;
     ASSERT_EQ(live_once(GetParam(), broken.path(), 2, stop_after), base::StopRequest::run_again) << stop_after;
+    EXPECT_EQ(is_validation_pending(broken.path()), in_validation.contains(stop_after)) << stop_after;
     ASSERT_EQ(live_once(GetParam(), broken.path(), 2, 0), base::StopRequest::none);
-    EXPECT_TRUE(final_bytes(broken.path()) == expected) << "interrupted after " << stop_after << " steps";
+    EXPECT_TRUE(final_bytes(broken.path()) == expected) << "interrupted when asked for the " << stop_after << "th time";
+    EXPECT_FALSE(is_validation_pending(broken.path()));
   }
 }
 
