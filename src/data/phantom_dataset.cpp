@@ -39,8 +39,8 @@ ct::DoseSettings dose_settings(const PhantomDatasetOptions& options) {
 
 }  // namespace
 
-void write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Communicator& communicator,
-                           logging::Console& console) {
+bool write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Communicator& communicator,
+                           logging::Console& console, const std::function<bool()>& should_stop) {
   check(options);
   const ct::PhantomOptions phantom_options{.size = options.size, .field_of_view_mm = options.field_of_view_mm};
   const ct::DoseSettings dose = dose_settings(options);
@@ -82,7 +82,8 @@ void write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Co
     result.noise_free_hu = stored_hu(images.noise_free_hu);
     return result;
   };
-  write_shard_set(set, communicator, console);
+  set.should_stop = should_stop;
+  return !write_shard_set(set, communicator, console).empty();
 }
 
 }  // namespace leda::data

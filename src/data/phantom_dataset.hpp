@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "distributed/communicator.hpp"
@@ -23,8 +24,9 @@ struct PhantomDatasetOptions {
   std::uint64_t seed = 1;
 };
 
-// Collective. The same files whatever the number of ranks; a finished set of the same options is left as it is.
-void write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Communicator& communicator,
-                           logging::Console& console);
+// Collective. The same files whatever the number of ranks; a finished set of the same options is left as it is. False
+// where `should_stop`, as of ShardSet, said so.
+bool write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Communicator& communicator,
+                           logging::Console& console, const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::data

@@ -116,18 +116,22 @@ void write_shard(const ShardSet& set, const std::string& origin, std::int64_t sh
   writer.finish();
 }
 
-void write_own_shards(const ShardSet& set, const std::string& origin, distributed::Communicator& communicator,
+// False where it was left before all ranks had written theirs.
+bool write_own_shards(const ShardSet& set, const std::string& origin, distributed::Communicator& communicator,
                       logging::Console& console) {
   const std::int64_t size = communicator.size();
   const std::int64_t own = (num_shards(set) - communicator.rank() + size - 1) / size;
   logging::ProgressLine progress(console, fmt::format("shards of {}", set.folder.string()), own, 0,
                                  kProgressIntervalSeconds);
-  for (std::int64_t i = 0; i < own; ++i) {
+  for (std::int64_t i = 0; i * size < num_shards(set); ++i) {
+    if (set.should_stop && set.should_stop()) return false;
     const std::int64_t shard = i * size + communicator.rank();
+    if (i >= own) continue;
     if (!is_complete(set, origin, shard)) write_shard(set, origin, shard, communicator);
     progress.update(i + 1, size > 1 ? fmt::format("on rank 0 of {}", size) : "");
   }
   progress.finish();
+  return true;
 }
 
 // Rank 0 only: opens the whole set once more and says that it is complete.
@@ -156,7 +160,7 @@ std::string write_shard_set(const ShardSet& set, distributed::Communicator& comm
     console.say(fmt::format("data set {} is complete already, fingerprint {}", set.folder.string(), known));
     return known;
   }
-  write_own_shards(set, origin, communicator, console);
+  if (!write_own_shards(set, origin, communicator, console)) return "";
   communicator.barrier();
   const std::string fingerprint =
       distributed::broadcast_text(communicator, is_first ? write_description(set, origin) : "", 0);

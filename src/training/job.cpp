@@ -25,6 +25,7 @@
 #include "training/autoencoder_file.hpp"
 #include "training/batch_job.hpp"
 #include "training/denoiser_file.hpp"
+#include "training/denoiser_phase.hpp"
 #include "training/denoiser_stage.hpp"
 #include "training/device_placement.hpp"
 #include "training/job_data.hpp"
@@ -44,35 +45,6 @@ using base::StopRequest;
 
 constexpr const char* kPretrainFolder = "pretrain";
 constexpr double kLifeSeconds = 10.0;  // between signs of life in the ledger
-constexpr const char* kWithLeda = "with LEDA";
-constexpr const char* kWithoutLeda = "without LEDA";
-
-bool has_stage(const JobOptions& options, const std::string& name) {
-  return std::find(options.run.stages.begin(), options.run.stages.end(), name) != options.run.stages.end();
-}
-
-// One stage-2 training.
-struct DenoiserPhase {
-  std::string row;     // of the result table
-  std::string folder;  // within the run folder
-  std::uint64_t seed = 0;
-  double leda_weight = 0.0;
-};
-
-std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
-  std::vector<DenoiserPhase> phases;
-  for (std::int64_t i = 0; i < options.run.num_denoiser_seeds; ++i) {
-    const std::uint64_t seed = options.run.seed + static_cast<std::uint64_t>(i);
-    const std::string suffix = i == 0 ? "" : fmt::format("_seed_{}", seed);
-    if (has_stage(options, "baseline")) phases.push_back({kWithoutLeda, "without_leda" + suffix, seed, 0.0});
-    if (!has_stage(options, "denoise")) continue;
-    const bool with_leda = options.leda.weight != 0.0;
-    phases.push_back({with_leda ? kWithLeda : "leda.weight 0", (with_leda ? "with_leda" : "weight_0") + suffix, seed,
-                      options.leda.weight});
-  }
-  return phases;
-}
-
 // Collectives on GPUs have the time that all others have.
 distributed::DeviceOptions device_options(const JobOptions& options, distributed::RankWatch& watch) {
   distributed::DeviceOptions devices = options.devices;
@@ -99,9 +71,11 @@ class Job {
         time_limit_(time_limit),
         window_(ct::window_of(options.data.window)),
         settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat, placement_.device(),
-                  options.run.seed},
-        data_(open_job_data(options, communicator, console)) {}
+                  options.run.seed} {}
 
+  // Before all else: the data is written where it is missing, and opened, unless a stop is agreed on meanwhile.
+  StopRequest prepare_data();
+  ExitCode leave(StopRequest stop);
   ExitCode run();
   void check_without_training();
 
@@ -109,7 +83,7 @@ class Job {
   StageContext context(std::uint64_t seed, logging::Trace* trace = nullptr) const {
     models::TensorSettings settings = settings_;
     settings.seed = seed;
-    return {options_, communicator_, console_, data_.validation, window_, settings, trace, &ledger_, &time_limit_};
+    return {options_, communicator_, console_, data_->validation, window_, settings, trace, &ledger_, &time_limit_};
   }
   StopRequest requested_stop() const {
     const StopRequest by_signal = base::requested_stop();
@@ -148,7 +122,7 @@ class Job {
   TimeLimit& time_limit_;
   ct::Window window_;
   models::TensorSettings settings_;
-  JobData data_;
+  std::optional<JobData> data_;  // once it is prepared
 };
 
 data::LoaderOptions Job::pretrain_loader() const {
@@ -215,7 +189,7 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
 
 StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder,
                        logging::Trace& trace) {
-  const data::SliceLoader loader(data_.train, loading);
+  const data::SliceLoader loader(data_->train, loading);
   checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, run_identity(stage, plan),
                                     communicator_, console_);
   store.check_writable(checkpoint_bytes(stage));
@@ -228,7 +202,7 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
                              communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
   }
   const StageContext stage_context = context(plan.seed, &trace);
-  TrainingLoop loop(plan, stage, stage_context, data_.train, loader, store, log, [this] { return requested_stop(); });
+  TrainingLoop loop(plan, stage, stage_context, data_->train, loader, store, log, [this] { return requested_stop(); });
   return loop.run();
 }
 
@@ -280,7 +254,7 @@ StopRequest Job::evaluate() {
     return stop != StopRequest::none;
   };
   const std::optional<evaluation::EvaluationResult> result =
-      evaluation::evaluate(data_.test, data_.validation, methods,
+      evaluation::evaluate(data_->test, data_->validation, methods,
                            {.window = window_,
                             .dtype = settings_.dtype,
                             .max_tuning_slices = options_.evaluation.max_tuning_slices,
@@ -293,7 +267,7 @@ StopRequest Job::evaluate() {
     evaluation::write_evaluation(folder, *result);
     communicator_.note("evaluation, picture");
     evaluation::write_comparison_picture(
-        folder / "comparison.png", data_.test, methods,
+        folder / "comparison.png", data_->test, methods,
         {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
   }
   communicator_.barrier();
@@ -316,16 +290,16 @@ StopRequest Job::evaluate() {
 void Job::check_data() const {
   const int downsampling = 1 << (options_.autoencoder.multipliers.size() - 1);
   const std::string autoencoder = "the autoencoder";
-  if (has_stage(options_, "pretrain")) check_image_sides(data_.train, 0, downsampling, downsampling, autoencoder);
+  if (has_stage(options_, "pretrain")) check_image_sides(data_->train, 0, downsampling, downsampling, autoencoder);
   if (denoiser_phases(options_).empty()) return;
   const std::unique_ptr<models::Denoiser> denoiser = models::make_denoiser(options_.denoiser, settings_);
-  const data::SliceLoader loader(data_.train, denoiser_loader(options_.run.seed));
+  const data::SliceLoader loader(data_->train, denoiser_loader(options_.run.seed));
   const std::int64_t crop = options_.denoiser_training.crop;
-  check_image_sides(data_.train, 0, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
-  check_image_sides(data_.train, crop, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
+  check_image_sides(data_->train, 0, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
+  check_image_sides(data_->train, crop, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
   const bool own_autoencoder = has_stage(options_, "denoise") && options_.leda.autoencoder.empty();
   if (own_autoencoder && options_.leda.weight != 0.0) {
-    check_image_sides(data_.train, crop, downsampling, downsampling, autoencoder);
+    check_image_sides(data_->train, crop, downsampling, downsampling, autoencoder);
   }
 }
 
@@ -341,15 +315,29 @@ ExitCode exit_code_of(StopRequest stop) {
   return ExitCode::finished;
 }
 
-ExitCode Job::run() {
-  const auto leave = [this](StopRequest stop) {
-    console_.say(stop == StopRequest::run_again ? "stopped and saved: start the same command again to go on"
-                                                : "stopped and saved, on request; the same command goes on from here");
-    return exit_code_of(stop);
+ExitCode Job::leave(StopRequest stop) {
+  console_.say(stop == StopRequest::run_again ? "stopped and saved: start the same command again to go on"
+                                              : "stopped and saved, on request; the same command goes on from here");
+  return exit_code_of(stop);
+}
+
+StopRequest Job::prepare_data() {
+  distributed::StopAgreement agreement(communicator_);
+  StopRequest stop = StopRequest::none;
+  const auto should_stop = [&] {
+    ledger_.note_life(kLifeSeconds);
+    stop = agreement.exchange(requested_stop());
+    return stop != StopRequest::none;
   };
+  const bool is_prepared = prepare_job_data(options_, communicator_, console_, should_stop);
+  agreement.drain();  // what is under way may not outlive the agreement
+  if (!is_prepared) return stop;
+  data_ = open_job_data(options_, communicator_, console_);
+  return agreed_stop();  // asked for while libraries were loaded, or in the last round
+}
+
+ExitCode Job::run() {
   check_data();
-  // Asked for while libraries were loaded or data was prepared.
-  if (const StopRequest stop = agreed_stop(); stop != StopRequest::none) return leave(stop);
   if (has_stage(options_, "pretrain")) {
     if (const StopRequest stop = pretrain(); stop != StopRequest::none) return leave(stop);
   }
@@ -365,8 +353,8 @@ ExitCode Job::run() {
 
 // One step's data loaded, one checkpoint written, read and removed.
 void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading) {
-  const data::SliceLoader loader(data_.train, loading);
-  const data::EpochOrder order(data_.train.num_slices(), plan.seed);
+  const data::SliceLoader loader(data_->train, loading);
+  const data::EpochOrder order(data_->train.num_slices(), plan.seed);
   const data::BatchPlan batches{plan.global_batch, plan.global_batch, communicator_.rank(), communicator_.size()};
   data::load_step(loader, order, batches, 0);
   const fs::path folder = run_folder_ / "dry_run";
@@ -469,6 +457,11 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
                         .margin_seconds = options.run.margin_seconds},
                        base::unix_seconds);
   Job job(options, communicator, watch, console, run_folder, *ledger, time_limit);
+  if (const StopRequest stop = job.prepare_data(); stop != StopRequest::none) {
+    const ExitCode code = job.leave(stop);
+    ledger->finish(static_cast<int>(code));
+    return code;
+  }
   if (actions.dry_run) {
     job.check_without_training();
     console.say("dry run: everything a run needs is in order");

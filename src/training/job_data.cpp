@@ -15,7 +15,8 @@ namespace {
 // Shards small enough that every rank of a small job has some to write.
 constexpr std::int64_t kSlicesPerShard = 16;
 
-void write_phantoms(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console) {
+bool write_phantoms(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
+                    const std::function<bool()>& should_stop) {
   struct Part {
     const char* name;
     std::int64_t num_patients;
@@ -34,9 +35,10 @@ void write_phantoms(const JobOptions& options, distributed::Communicator& commun
     phantoms.size = static_cast<int>(options.data.phantom_size);
     phantoms.dose_fraction = options.data.dose_fraction;
     phantoms.seed = options.data.phantom_seed;
-    data::write_phantom_dataset(phantoms, communicator, console);
+    if (!data::write_phantom_dataset(phantoms, communicator, console, should_stop)) return false;
     first_patient += part.num_patients;
   }
+  return true;
 }
 
 data::ShardCatalogue open_part(const JobOptions& options, const char* name, logging::Console& console) {
@@ -50,8 +52,12 @@ data::ShardCatalogue open_part(const JobOptions& options, const char* name, logg
 
 }  // namespace
 
+bool prepare_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
+                      const std::function<bool()>& should_stop) {
+  return options.data.source != "phantoms" || write_phantoms(options, communicator, console, should_stop);
+}
+
 JobData open_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console) {
-  if (options.data.source == "phantoms") write_phantoms(options, communicator, console);
   // Rank 0 looks first: what is wrong with the files is then said once.
   checkpoint::on_rank_zero(communicator, [&] {
     for (const char* name : {"train", "validation", "test"}) {

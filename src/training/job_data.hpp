@@ -1,5 +1,7 @@
-// The data sets of a job, opened; phantom sets are written first where they are missing.
+// The data sets of a job: phantom sets are written where they are missing, then all are opened.
 #pragma once
+
+#include <functional>
 
 #include "data/shard_catalogue.hpp"
 #include "distributed/communicator.hpp"
@@ -13,6 +15,11 @@ struct JobData {
   data::ShardCatalogue validation;
   data::ShardCatalogue test;
 };
+
+// Collective. Writes the phantoms of data.source = phantoms that are missing. False where `should_stop`, asked as often
+// on every rank and of one answer on all, said so.
+bool prepare_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
+                      const std::function<bool()>& should_stop);
 
 // Collective. Throws Error(data) for what is missing, damaged, or of several image sizes.
 JobData open_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console);

@@ -90,6 +90,21 @@ TEST(PhantomDataset, IsTheSameWhateverTheNumberOfRanks) {
   EXPECT_EQ(json["shards"].size(), 3);
 }
 
+TEST(PhantomDataset, StopsBeforeTheRoundOfShardsWhereItIsAskedToAndGoesOnFromThere) {
+  const test::TemporaryFolder straight, stopped;
+  write_phantoms(small_phantoms(straight.path()));
+  on_ranks(2, [&](Communicator& communicator, logging::Console& console) {
+    int num_asked = 0;  // two ranks, three shards: two rounds
+    EXPECT_FALSE(
+        write_phantom_dataset(small_phantoms(stopped.path()), communicator, console, [&] { return ++num_asked == 2; }));
+    EXPECT_EQ(num_asked, 2);
+  });
+  EXPECT_FALSE(std::filesystem::exists(stopped.path() / "dataset.json"));
+  EXPECT_EQ(files_of(stopped.path()).size(), 2U);
+  write_phantoms(small_phantoms(stopped.path()));
+  EXPECT_EQ(files_of(stopped.path()), files_of(straight.path()));
+}
+
 TEST(PhantomDataset, LowDoseIsNoisierAndOtherPatientsAreOtherPhantoms) {
   const test::TemporaryFolder folder, others;
   write_phantoms(small_phantoms(folder.path()));
@@ -286,9 +301,11 @@ TEST(DatasetSplit, ASetMayHaveSeveralRanges) {
   EXPECT_EQ(sets[2], (std::vector<std::int64_t>{17, 18, 19, 22, 23, 24}));
   // Too close in the middle, overlapping, and not a range.
   for (const char* train : {"0:5+13:15+30:40", "0:5+4:6", "0:5+"}) {
-    EXPECT_THAT(
-        message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.slices = {train, "10:12", "17:25"}}); }),
-        HasSubstr("split"));
+    EXPECT_THAT(message_of_error(ExitCode::options,
+                                 [&] {
+                                   plan_split(catalogue, {.slices = {train, "10:12", "17:25"}});
+                                 }),
+                HasSubstr("split"));
   }
 }
 

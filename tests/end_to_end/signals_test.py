@@ -12,7 +12,8 @@ import time
 import unittest
 from pathlib import Path
 
-from leda_job import DATA, JobTestCase, Running, as_arguments, checkpoints, descendants, last_step, log_lines, run
+from leda_job import (DATA, PHANTOM_OPTIONS, TRAIN, JobTestCase, Running, as_arguments, checkpoints, descendants,
+                      last_step, log_lines, run)
 
 
 def is_trainer(process_id):
@@ -100,6 +101,24 @@ class Signals(JobTestCase):
             self.assertEqual(last_step(self.phase), 0, "asked for before the first step")
         ended = run(self.baseline(4), ranks=2)
         self.assert_ended(ended, 0)
+
+    def test_a_signal_while_data_is_prepared_leaves_the_rest_for_the_next_start(self):
+        folder = self.folder / "data"
+        options = {**PHANTOM_OPTIONS, "data.folder": folder, "data.num_train_patients": 40, "data.phantom_size": 256,
+                   "data.slices_per_patient": 8, "run.folder": self.run_folder, "run.stages": "baseline",
+                   "denoiser.num_steps": 2, "denoiser.channels": 4, "denoiser.crop": 32,
+                   "distributed.threads_per_rank": 1}
+        command = [TRAIN, *as_arguments(options)]
+        with Running(command, ranks=2) as running:
+            running.wait_until(lambda: list((folder / "train").glob(".shard_*")))
+            os.kill(running.ranks()[1], signal.SIGUSR1)
+            ended = running.ended()
+        self.assert_ended(ended, 85)
+        self.assertFalse((folder / "train" / "dataset.json").exists())
+        written = {path.name: path.read_bytes() for path in (folder / "train").glob("shard_*.h5")}
+        self.assertGreater(len(written), 0)
+        self.assertLess(len(written), 20)
+        self.assertFalse((folder / "validation").exists())
 
     def test_a_signal_in_the_evaluation_leaves_it_for_the_next_start(self):
         # Each network is asked slice by slice: 64 x 64 pixels and all yardsticks take a second and more.
