@@ -205,7 +205,8 @@ class Resume(JobTestCase):
                 break
         self.assert_ended(ended, 0)
         self.assertGreater(len(reached), 2)
-        self.assertEqual(reached, sorted(set(reached)), "each start must come further")
+        # The last one may have had the validation of the last step to make, and no step.
+        self.assertEqual(reached[:-1], sorted(set(reached[:-1])), "each start must come further")
 
     def test_a_second_run_in_the_folder_is_refused_and_a_stale_lock_is_no_obstacle(self):
         command = self.job(run__stages="baseline", denoiser__num_steps=100000)
