@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -213,13 +214,27 @@ def why_impossible(part):
     return ""
 
 
+def processor_seconds():
+    """So far: of all cores together, busy in programs and the kernel on their behalf, and of that in what was measured."""
+    user, nice, system, idle, waiting, *_ = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+    tick = os.sysconf("SC_CLK_TCK")
+    own = sum(getattr(resource.getrusage(who), time) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+              for time in ("ru_utime", "ru_stime"))
+    return {"all": (user + nice + system + idle + waiting) / tick, "busy": (user + nice + system) / tick, "own": own}
+
+
+def share_of_others(before, after):
+    """Of the processors' time between the two: what ran besides the measured programs."""
+    passed = {name: after[name] - before[name] for name in before}
+    return max(0.0, passed["busy"] - passed["own"]) / passed["all"]
+
+
 def record_of_start(options):
     """How a part's figures came to be."""
     # Where the report goes says nothing about that.
     arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
     return {"command": f"launch/benchmark distributed {arguments}".strip(), "commit": commit(), "steps": options.steps,
-            "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
-            "load_at_start": os.getloadavg()[0]}
+            "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def earlier_report(folder):
@@ -253,10 +268,10 @@ def main():
             say(f"{part} is left out: {reason}")
             report["left_out"][part] = reason
         else:
-            record = record_of_start(options)
+            record, before = record_of_start(options), processor_seconds()
             report[part] = measures[part](options)
             report["left_out"].pop(part, None)
-            report["records"][part] = record | {"load_at_end": os.getloadavg()[0]}
+            report["records"][part] = record | {"share_of_others": share_of_others(before, processor_seconds())}
         page = write_report(report, options.output)
     print(page)
 

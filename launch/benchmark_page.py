@@ -4,6 +4,7 @@ PARTS = ("ddp", "overlap", "all_reduce", "forecast")
 DDP_TARGETS = {"step_seconds": 1.0, "peak_memory_bytes": 0.7, "launch_seconds": 0.5}
 OVERLAP_TARGET = 0.5
 ALL_REDUCE_TARGET = 1.1
+QUIET_SHARE = 0.05  # of other programs in the processors' time
 
 
 def verdict(value, target):
@@ -15,15 +16,15 @@ def head(report):
     lines = ["# Distributed training, measured", "",
              f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, Linux "
              f"{machine['kernel']}. No GPU. Step times are medians over the runs of each run's median step, the first "
-             "two steps left out. Load is that of one minute, before and after, the measured ranks included.", "",
-             "| part | command | commit | date | steps | load |", "|---|---|---|---|---|---|"]
+             "two steps left out. Others: share of the processors' time that went to programs besides the measured ones.", "",
+             "| part | command | commit | date | steps | others |", "|---|---|---|---|---|---|"]
     for part, record in report["records"].items():
-        load = f"{record['load_at_start']:.1f}, {record['load_at_end']:.1f}"
+        share = record.get("share_of_others")
         lines.append(f"| {part} | `{record['command']}` | {record['commit']} | {record['date']} | {record['steps']} "
-                     f"| {load} |")
-    disturbed = [part for part, record in report["records"].items() if record["load_at_start"] > machine["cores"] / 4]
+                     f"| {'not recorded' if share is None else f'{100 * share:.1f} %'} |")
+    disturbed = [part for part, record in report["records"].items() if record.get("share_of_others", 0) > QUIET_SHARE]
     if disturbed:
-        lines += ["", f"**The machine was busy with other work before {', '.join(disturbed)}: those times are disturbed, "
+        lines += ["", f"**The machine was busy with other work during {', '.join(disturbed)}: those times are disturbed, "
                   "and the verdicts provisional.**"]
     for part in PARTS:
         if part not in report:

@@ -16,6 +16,7 @@ from leda_job import REPOSITORY, environment
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
 import benchmark_checkpoint_page  # noqa: E402
+import benchmark_distributed  # noqa: E402
 import benchmark_page  # noqa: E402
 from shaped_link import ShapedLink  # noqa: E402
 from step_runs import DDP_PYTHON  # noqa: E402
@@ -51,6 +52,7 @@ class Benchmark(unittest.TestCase):
             self.assertIn("--tiny", record["command"])
             self.assertRegex(record["commit"], r"^[0-9a-f]{7,}|unknown")
             self.assertIn(record["command"], self.page)
+            self.assertTrue(0 <= record["share_of_others"] < 1, record)
 
     def test_parts_that_are_not_measured_again_stay(self):
         before = {name: entry for name, entry in self.report.items() if name != "all_reduce"}
@@ -111,6 +113,17 @@ class CheckpointBenchmark(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
+    def test_other_programs_on_the_machine_are_seen(self):
+        before = {"all": 100.0, "busy": 50.0, "own": 10.0}
+        after = {"all": 120.0, "busy": 65.0, "own": 20.0}
+        self.assertAlmostEqual(benchmark_distributed.share_of_others(before, after), 5 / 20)
+        record = {"command": "c", "commit": "0", "date": "today", "steps": 7, "share_of_others": 0.25}
+        report = {"machine": {"processor": "p", "cores": 2, "memory_gib": 1, "kernel": "k"}, "left_out": {},
+                  "records": {"all_reduce": record}, "all_reduce": []}
+        self.assertIn("busy with other work during all_reduce", benchmark_page.page_of(report))
+        record["share_of_others"] = 0.01
+        self.assertNotIn("busy", benchmark_page.page_of(report))
+
     def test_a_missed_target_is_called_so(self):
         entry = {"num_ranks": 2, "num_bytes": 2**26, "num_pairs": 15, "communicator_seconds": 0.012,
                  "mpi_seconds": 0.01, "ratio": 1.2}

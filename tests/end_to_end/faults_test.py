@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 
 from fault_campaign import Campaign, all_faults, named_ranks, quick_faults
-from leda_job import JobTestCase, Running, last_step
+from leda_job import JobTestCase, Running, checkpoints, last_step, run
 
 
 class Faults(unittest.TestCase):
@@ -39,6 +39,24 @@ class Faults(unittest.TestCase):
         self.assertEqual(named_ranks("MPI_ABORT was invoked on rank 0 in communicator"), set())
         self.assertEqual(named_ranks("  Process name: [[24119,1],1]\n  Exit code:    3"), {1})
         self.assertEqual(named_ranks("fault injector: kill at rank 1"), set())
+
+
+class Checked(JobTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.write_phantoms()
+
+    def test_comparing_collectives_changes_no_result(self):
+        results = []
+        for checked in ("false", "true"):
+            run_folder = self.folder / f"checked_{checked}"
+            ended = run(self.job(run_folder=run_folder, run__stages="pretrain,denoise",
+                                 distributed__check_collectives=checked), ranks=3)
+            self.assert_ended(ended, 0)
+            results.append([(checkpoints(run_folder / phase)[-1] / "networks.safetensors").read_bytes()
+                            for phase in ("pretrain", "with_leda")])
+        self.assertTrue(results[0] == results[1], "networks differ")
 
 
 class Suspended(JobTestCase):
