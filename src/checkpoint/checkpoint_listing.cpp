@@ -70,8 +70,9 @@ std::map<std::int64_t, fs::path> find_checkpoints(const fs::path& folder) {
 }
 
 void remove_leftovers(const fs::path& folder, const fs::path& except, logging::Console& console) {
+  const std::string own = except.filename().string();
   for (const std::string& name : names_in(folder)) {
-    if (folder / name == except) continue;
+    if (!own.empty() && name.find(own) != std::string::npos) continue;
     if (const std::optional<std::int64_t> step = step_of_replaced(name)) {
       const fs::path final_path = folder / step_folder_name(*step);
       if (!fs::exists(final_path)) {

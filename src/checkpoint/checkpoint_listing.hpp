@@ -21,8 +21,9 @@ std::filesystem::path replaced_path(const std::filesystem::path& folder, std::in
 // By step. A missing folder has none.
 std::map<std::int64_t, std::filesystem::path> find_checkpoints(const std::filesystem::path& folder);
 
-// What killed saves left behind, `except` excepted; each is said. A checkpoint that was moved aside for another that
-// never came takes its name back. Error(storage) where that fails.
+// What killed saves left behind, `except` and files that carry its name excepted (other ranks may be writing them);
+// each is said. A checkpoint that was moved aside for another that never came takes its name back. Error(storage) where
+// that fails.
 void remove_leftovers(const std::filesystem::path& folder, const std::filesystem::path& except,
                       logging::Console& console);
 

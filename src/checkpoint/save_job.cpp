@@ -77,7 +77,8 @@ class Save {
 
   // The name is of this save alone, so that every writer may be the first.
   void create_folders() {
-    create_folder_durably(job_.folder);
+    // Of the first save alone, unless the folder was taken away: it costs a sync of every folder above.
+    if (job_.removes_leftovers || !fs::exists(job_.folder)) create_folder_durably(job_.folder);
     if (job_.removes_leftovers) remove_leftovers(job_.folder, temporary_, console_);
     if (mkdir(temporary_.c_str(), 0777) != 0 && errno != EEXIST) {
       throw storage::storage_error("cannot create the folder", temporary_, errno);

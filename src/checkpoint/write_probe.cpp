@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include "base/error.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
@@ -52,15 +54,32 @@ void reserve(const std::filesystem::path& file, std::uint64_t num_bytes) {
                                error_number);
 }
 
+std::optional<dev_t> device_of(const std::filesystem::path& folder) {
+  struct stat facts {};
+  if (stat(folder.c_str(), &facts) != 0) return std::nullopt;
+  return facts.st_dev;
+}
+
 }  // namespace
 
+// A name is durable once the folder that holds it was synced. Also where the folders are there already: a start that
+// was cut short, or another room, may have made them without that. Above a mount point nothing is the run's.
 void create_folder_durably(const std::filesystem::path& folder) {
   std::error_code problem;
   const bool is_new = std::filesystem::create_directories(folder, problem);
   if (problem) throw storage::storage_error("cannot create the folder", folder, problem.value());
-  if (!is_new) return;
-  const std::filesystem::path absolute = std::filesystem::absolute(folder).lexically_normal();
-  storage::sync_folder(absolute.has_filename() ? absolute.parent_path() : absolute.parent_path().parent_path());
+  std::filesystem::path child = std::filesystem::absolute(folder).lexically_normal();
+  if (!child.has_filename()) child = child.parent_path();
+  const auto device = device_of(child);
+  for (std::filesystem::path parent = child.parent_path(); device_of(parent) == device; parent = parent.parent_path()) {
+    try {
+      storage::sync_folder(parent);
+    } catch (const base::Error&) {
+      if (is_new && parent == child.parent_path()) throw;
+      return;  // not this user's to read, so it was there before the run
+    }
+    if (parent == parent.parent_path()) return;
+  }
 }
 
 void probe_writing(const std::filesystem::path& folder, std::uint64_t expected_bytes) {

@@ -21,6 +21,17 @@ class Faults(unittest.TestCase):
             for fault, outcome, wrong in campaign.inject_all(quick_faults()):
                 with self.subTest(str(fault)):
                     self.assertEqual(wrong, [], outcome.output)
+            self.check_folders_are_durable(campaign)
+
+    def check_folders_are_durable(self, campaign):
+        """After a power loss a checkpoint is where its folders' names are on the disk, all the way up."""
+        run_folder = campaign.folder / "reference_2_2"
+        calls = [(call[0], call[3]) for call in campaign.reference(2, 2)[1][0].calls]
+        first = next(i for i, (name, path) in enumerate(calls) if name == "rename" and "/checkpoints/" in path)
+        for folder in (run_folder.parent, run_folder, run_folder / "without_leda"):
+            # A file that is renamed into the folder brings a sync of its own; the sync meant here comes besides.
+            renamed = [path for name, path in calls[:first] if name == "rename" and Path(path).parent == folder]
+            self.assertGreater(calls[:first].count(("fsync", str(folder))), len(renamed), folder)
 
     def test_the_campaign_is_large_enough(self):
         faults = all_faults()
