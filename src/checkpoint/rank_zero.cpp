@@ -1,10 +1,10 @@
 #include "checkpoint/rank_zero.hpp"
 
 #include <exception>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "checkpoint/caught_error.hpp"
 
 namespace leda::checkpoint {
 namespace {
@@ -22,16 +22,9 @@ Json failure(base::ExitCode exit_code, const base::ErrorText& text) {
 Json outcome_of(const std::function<std::string()>& work) {
   try {
     return {{"exit_code", 0}, {"result", work()}};
-  } catch (const base::Error& error) {
+  } catch (const std::exception&) {
+    const base::Error error = caught_error("rank 0 could not work on a checkpoint");
     return failure(error.exit_code(), error.text());
-  } catch (const std::filesystem::filesystem_error& error) {
-    return failure(base::ExitCode::storage,
-                   {.what = error.what(), .value = "", .why = "", .remedy = "check the file system and the folder"});
-  } catch (const std::exception& error) {
-    return failure(base::ExitCode::internal, {.what = "rank 0 could not work on a checkpoint",
-                                              .value = error.what(),
-                                              .why = "",
-                                              .remedy = "if memory is not the reason, please report this"});
   }
 }
 

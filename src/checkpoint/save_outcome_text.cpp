@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <exception>
-#include <filesystem>
 #include <nlohmann/json.hpp>
+
+#include "checkpoint/caught_error.hpp"
 
 namespace leda::checkpoint {
 namespace {
@@ -36,16 +37,9 @@ Json outcome_of(BackgroundSave& save) {
                     .why = "",
                     .remedy = "look at that rank's host and its file system"},
                    false);
-  } catch (const base::Error& error) {
+  } catch (const std::exception&) {
+    const base::Error error = caught_error("a checkpoint could not be written");
     return failure(error.exit_code(), error.text());
-  } catch (const std::filesystem::filesystem_error& error) {
-    return failure(base::ExitCode::storage,
-                   {.what = error.what(), .value = "", .why = "", .remedy = "check the file system and the folder"});
-  } catch (const std::exception& error) {
-    return failure(base::ExitCode::internal, {.what = "a checkpoint could not be written",
-                                              .value = error.what(),
-                                              .why = "",
-                                              .remedy = "if memory is not the reason, please report this"});
   }
 }
 
