@@ -74,6 +74,18 @@ class Job {
                   options.run.seed} {}
 
   // Before all else: the data is written where it is missing, and opened, unless a stop is agreed on meanwhile.
+  // The value of work(should_stop), which asks on every rank after each of its rounds; `stop` is what they agreed on.
+  template <typename Work>
+  auto run_stoppable(StopRequest& stop, const Work& work) {
+    distributed::StopAgreement agreement(communicator_);
+    auto value = work([&] {
+      ledger_.note_life(kLifeSeconds);
+      stop = agreement.exchange(requested_stop());
+      return stop != StopRequest::none;
+    });
+    agreement.drain();  // what is under way may not outlive the agreement
+    return value;
+  }
   StopRequest prepare_data();
   ExitCode leave(StopRequest stop);
   ExitCode run();
@@ -246,21 +258,15 @@ StopRequest Job::evaluate() {
              const at::Tensor& low_dose) { return denoiser->denoise(low_dose.to(device)).cpu(); }});
   }
   console_.say("evaluation");
-  distributed::StopAgreement agreement(communicator_);
   StopRequest stop = StopRequest::none;
-  const auto should_stop = [&] {
-    ledger_.note_life(kLifeSeconds);
-    stop = agreement.exchange(requested_stop());
-    return stop != StopRequest::none;
-  };
-  const std::optional<evaluation::EvaluationResult> result =
-      evaluation::evaluate(data_->test, data_->validation, methods,
-                           {.window = window_,
-                            .dtype = settings_.dtype,
-                            .max_tuning_slices = options_.evaluation.max_tuning_slices,
-                            .should_stop = should_stop},
-                           communicator_, console_);
-  agreement.drain();
+  const std::optional<evaluation::EvaluationResult> result = run_stoppable(stop, [&](const auto& should_stop) {
+    return evaluation::evaluate(data_->test, data_->validation, methods,
+                                {.window = window_,
+                                 .dtype = settings_.dtype,
+                                 .max_tuning_slices = options_.evaluation.max_tuning_slices,
+                                 .should_stop = should_stop},
+                                communicator_, console_);
+  });
   if (!result) return stop;
   if (communicator_.rank() == 0) {
     const fs::path folder = run_folder_ / "evaluation";
@@ -322,15 +328,9 @@ ExitCode Job::leave(StopRequest stop) {
 }
 
 StopRequest Job::prepare_data() {
-  distributed::StopAgreement agreement(communicator_);
   StopRequest stop = StopRequest::none;
-  const auto should_stop = [&] {
-    ledger_.note_life(kLifeSeconds);
-    stop = agreement.exchange(requested_stop());
-    return stop != StopRequest::none;
-  };
-  const bool is_prepared = prepare_job_data(options_, communicator_, console_, should_stop);
-  agreement.drain();  // what is under way may not outlive the agreement
+  const bool is_prepared = run_stoppable(
+      stop, [&](const auto& should_stop) { return prepare_job_data(options_, communicator_, console_, should_stop); });
   if (!is_prepared) return stop;
   data_ = open_job_data(options_, communicator_, console_);
   return agreed_stop();  // asked for while libraries were loaded, or in the last round
