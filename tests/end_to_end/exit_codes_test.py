@@ -18,13 +18,10 @@ class WhatMpirunMakesOfIt(JobTestCase):
         super().setUpClass()
         cls.write_phantoms()
 
-    def endless_job(self):
-        return self.job(run__stages="baseline", denoiser__num_steps=1000000)
-
     def started(self):
         folder = self.folder / "run" / "without_leda"
         step_before = last_step(folder)
-        running = Running(self.endless_job(), ranks=2)
+        running = Running(self.endless_baseline(), ranks=2)
         try:
             running.wait_until(lambda: last_step(folder) >= step_before + 5 and checkpoints(folder))
         except BaseException:
@@ -35,7 +32,7 @@ class WhatMpirunMakesOfIt(JobTestCase):
     def test_the_code_of_all_ranks(self):
         for code, command in ((0, [DATA, "info", "--data.folder", self.data / "test"]),
                               (10, [DATA, "info"]),
-                              (85, [*self.endless_job(), "--run.max_seconds=0.001"])):
+                              (85, [*self.endless_baseline(), "--run.max_seconds=0.001"])):
             self.assert_ended(run(command, ranks=2), code)
 
     def test_the_code_of_the_one_rank_that_failed(self):
@@ -56,7 +53,7 @@ class WhatMpirunMakesOfIt(JobTestCase):
                 running.process.send_signal(number)
                 self.assert_ended(running.ended(), 1)
         # Whatever became of the last save: the run goes on from a complete checkpoint.
-        ended = run([*self.endless_job(), "--run.max_seconds=0.001"], ranks=2)
+        ended = run([*self.endless_baseline(), "--run.max_seconds=0.001"], ranks=2)
         self.assert_ended(ended, 85)
         self.assertIn("resumes after step", ended.output)
 

@@ -78,7 +78,7 @@ class Suspended(JobTestCase):
 
     def test_a_job_that_slept_as_a_whole_goes_on(self):
         timeout = 2
-        command = self.job(run__stages="baseline", denoiser__num_steps=1000000, distributed__timeout_seconds=timeout)
+        command = self.endless_baseline(distributed__timeout_seconds=timeout)
         folder = self.folder / "run" / "without_leda"
         with Running(command, ranks=2) as running:
             running.wait_until(lambda: last_step(folder) >= 3)

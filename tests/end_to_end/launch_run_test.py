@@ -28,11 +28,11 @@ class LaunchRun(JobTestCase):
         super().setUp()
         self.phase = self.folder / "run" / "without_leda"
 
+    def baseline(self, num_steps, **options):
+        return self.job(run__stages="baseline", denoiser__num_steps=num_steps, **options)
+
     def launched(self, *command, restarts=2, pause=0, ranks=2):
         return [LAUNCH, "-n", str(ranks), "--restarts", str(restarts), "--pause", str(pause), "--", *command]
-
-    def baseline(self, num_steps=1000000, **options):
-        return self.job(run__stages="baseline", denoiser__num_steps=num_steps, **options)
 
     def scripted(self, *codes):
         """A program that ends with the next of these codes each time; a negative one is a signal to itself."""
@@ -50,7 +50,7 @@ class LaunchRun(JobTestCase):
 
     @contextlib.contextmanager
     def in_the_middle(self, **options):
-        with Running(self.launched(*self.baseline(), **options)) as running:
+        with Running(self.launched(*self.endless_baseline(), **options)) as running:
             running.wait_until(lambda: last_step(self.phase) >= 4 and checkpoints(self.phase))
             yield running
 
@@ -66,7 +66,7 @@ class LaunchRun(JobTestCase):
                 shutil.rmtree(self.folder / "run")
 
     def test_ctrl_c_reaches_mpirun_by_the_script_alone(self):
-        with Running(self.launched(*self.baseline()), start_new_session=True) as running:
+        with Running(self.launched(*self.endless_baseline()), start_new_session=True) as running:
             running.wait_until(lambda: last_step(self.phase) >= 4 and checkpoints(self.phase))
             os.killpg(running.process.pid, signal.SIGINT)  # what a terminal does
             ended = running.ended()
@@ -82,7 +82,7 @@ class LaunchRun(JobTestCase):
 
     def test_a_signal_while_the_ranks_start_is_not_lost(self):
         for seconds in (0, 0.05, 0.1, 0.2, 0.4, 0.8):
-            with self.subTest(seconds), Running(self.launched(*self.baseline()), timeout=20) as running:
+            with self.subTest(seconds), Running(self.launched(*self.endless_baseline()), timeout=20) as running:
                 running.wait_until(lambda: "attempt 1" in running.output)
                 time.sleep(seconds)
                 running.process.send_signal(signal.SIGTERM)
@@ -104,19 +104,19 @@ class LaunchRun(JobTestCase):
         self.assertNotIn(ended.code, (0, 85, 86), ended)
 
     def test_the_time_limit_goes_on_to_the_end(self):
-        ended = run(self.launched(*self.baseline(num_steps=30, run__max_seconds=0.001), restarts=3))
+        ended = run(self.launched(*self.baseline(30, run__max_seconds=0.001), restarts=3))
         self.assert_ended(ended, 85)
         self.assertEqual(self.attempts(ended), 4, ended)
         steps = [int(step) for step in re.findall(r"resumes after step (\d+)", ended.output)]
         self.assertEqual(len(steps), 3, ended)
         self.assertEqual(steps, sorted(set(steps)), "each attempt must get further")
-        self.assert_ended(run(self.launched(*self.baseline(num_steps=30))), 0)
+        self.assert_ended(run(self.launched(*self.baseline(30))), 0)
         self.assertEqual(last_step(self.phase), 30)
 
     def test_a_killed_rank_is_started_again_and_ends_with_the_undisturbed_bytes(self):
         undisturbed = self.folder / "undisturbed"
-        self.assert_ended(run(self.baseline(num_steps=60, run_folder=undisturbed), ranks=2), 0)
-        with Running(self.launched(*self.baseline(num_steps=60))) as running:
+        self.assert_ended(run(self.baseline(60, run_folder=undisturbed), ranks=2), 0)
+        with Running(self.launched(*self.baseline(60))) as running:
             running.wait_until(lambda: last_step(self.phase) >= 8 and checkpoints(self.phase))
             os.kill(running.ranks()[1], signal.SIGKILL)
             ended = running.ended()

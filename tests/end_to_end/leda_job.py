@@ -65,6 +65,15 @@ TINY_OPTIONS = {
 PHASES = ("pretrain", "without_leda", "with_leda")
 
 
+def endless(stage):
+    """Options for a training that only a signal ends.
+
+    Without validation: it judges whether a network lives, and one this small may die in the thousands of steps that a
+    fast machine makes before the signal comes; training rightly stops at that.
+    """
+    return {f"{stage}__num_steps": 1000000, "training__validate_every_num_steps": 1000000}
+
+
 class Ended:
     """How a program ended: its exit code as a shell would give it, and what it wrote."""
 
@@ -240,6 +249,9 @@ class JobTestCase(unittest.TestCase):
 
     def job(self, *actions, **options):
         return self.command(*actions, **{"run_folder": self.folder / "run", **options})
+
+    def endless_baseline(self, **options):
+        return self.job(run__stages="baseline", **{**endless("denoiser"), **options})
 
     def assert_ended(self, ended, code):
         self.assertEqual(ended.code, code, ended)

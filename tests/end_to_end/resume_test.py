@@ -209,7 +209,7 @@ class Resume(JobTestCase):
         self.assertEqual(reached[:-1], sorted(set(reached[:-1])), "each start must come further")
 
     def test_a_second_run_in_the_folder_is_refused_and_a_stale_lock_is_no_obstacle(self):
-        command = self.job(run__stages="baseline", denoiser__num_steps=100000)
+        command = self.endless_baseline()
         with Running(command) as running:
             self.interrupt(running, "without_leda", 2)
             for ranks in (None, 2):

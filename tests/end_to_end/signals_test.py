@@ -40,9 +40,6 @@ class Signals(JobTestCase):
         self.run_folder = self.folder / "run"
         self.phase = self.run_folder / "without_leda"
 
-    def baseline(self, num_steps=100000, **options):
-        return self.job(run__stages="baseline", denoiser__num_steps=num_steps, **options)
-
     def saved_at_the_end(self):
         """The checkpoint events of the log, the last one that of the last step."""
         step = last_step(self.phase)
@@ -52,13 +49,13 @@ class Signals(JobTestCase):
         return events
 
     def goes_on(self, **options):
-        ended = run(self.baseline(last_step(self.phase) + 2, **options), ranks=2)
+        ended = run(self.endless_baseline(**{**options, "denoiser__num_steps": last_step(self.phase) + 2}), ranks=2)
         self.assert_ended(ended, 0)
         self.assertIn("resumes after step", ended.output)
 
     def test_one_signal_to_one_rank_stops_all_after_the_same_step(self):
         for number, code in ((signal.SIGUSR1, 85), (signal.SIGUSR2, 85), (signal.SIGTERM, 86)):
-            with Running(self.baseline(), ranks=3) as running:
+            with Running(self.endless_baseline(), ranks=3) as running:
                 reached = last_step(self.phase)
                 running.wait_until(lambda: last_step(self.phase) > reached + 2)
                 os.kill(running.ranks()[2], number)
@@ -69,7 +66,7 @@ class Signals(JobTestCase):
         self.goes_on()
 
     def test_a_second_signal_to_one_rank_skips_read_back_and_retention(self):
-        command = self.baseline(checkpoint__keep_last=1)
+        command = self.endless_baseline(checkpoint__keep_last=1)
         with Running(command, ranks=2) as running:
             running.wait_until(lambda: len(checkpoints(self.phase)) == 1 and last_step(self.phase) > 6)
             for number in (signal.SIGUSR1, signal.SIGUSR2):  # of one kind, the second might find the first still there
@@ -85,7 +82,7 @@ class Signals(JobTestCase):
 
     def test_a_signal_before_main_is_kept_by_the_system_and_followed(self):
         for ranks in (None, 2):
-            with Running(["env", "--block-signal=USR1,TERM", *self.baseline()], ranks=ranks) as running:
+            with Running(["env", "--block-signal=USR1,TERM", *self.endless_baseline()], ranks=ranks) as running:
                 started = []
 
                 def is_loading():
@@ -99,7 +96,7 @@ class Signals(JobTestCase):
             self.assertTrue(was_kept, "sent too late to show anything")
             self.assert_ended(ended, 85)
             self.assertEqual(last_step(self.phase), 0, "asked for before the first step")
-        ended = run(self.baseline(4), ranks=2)
+        ended = run(self.endless_baseline(denoiser__num_steps=4), ranks=2)
         self.assert_ended(ended, 0)
 
     def test_a_signal_while_data_is_prepared_leaves_the_rest_for_the_next_start(self):
@@ -145,7 +142,7 @@ class Signals(JobTestCase):
         options = {"data__folder": many, "training__validate_every_num_steps": 1, "data__source": "shards"}
         pending = False
         for _ in range(10):
-            with Running(self.baseline(**options), ranks=2) as running:
+            with Running(self.endless_baseline(**options), ranks=2) as running:
                 before = last_step(self.phase)
                 running.wait_until(lambda: last_step(self.phase) > before + 1)
                 os.kill(running.ranks()[0], signal.SIGTERM)
@@ -168,7 +165,7 @@ class Signals(JobTestCase):
         end = time.time() + 8
         variables = {"SLURM_JOB_ID": "7", "SLURM_JOB_START_TIME": str(int(time.time()) - 3),
                      "SLURM_JOB_END_TIME": str(int(end))}
-        ended = run(self.baseline(run__margin_seconds=2), variables=variables)
+        ended = run(self.endless_baseline(run__margin_seconds=2), variables=variables)
         self.assertLess(time.time(), end)
         self.assert_ended(ended, 85)
         self.saved_at_the_end()

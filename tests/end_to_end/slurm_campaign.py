@@ -11,7 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
-from leda_job import REPOSITORY, checkpoints, last_step, run
+from leda_job import REPOSITORY, checkpoints, endless, last_step, run
 from slurm_test import NUM_STEPS, SlurmTestCase
 
 
@@ -36,8 +36,8 @@ class Campaign(SlurmTestCase):
         self.folder.mkdir()
         self.run_folder = self.folder / "run"
 
-    def started(self, step=8, num_steps=NUM_STEPS, **options):
-        job = self.submit("pretrain.sh", *self.options(self.run_folder, autoencoder__num_steps=num_steps),
+    def started(self, step=8, job_options=None, **options):
+        job = self.submit("pretrain.sh", *self.options(self.run_folder, **(job_options or {})),
                           launcher=self.launcher, **options)
         self.wait_for_step(job, self.run_folder, step)
         return job
@@ -50,7 +50,7 @@ class Campaign(SlurmTestCase):
 
     def time_limit(self):
         # Slurm looks at limits every half minute: the warning comes 60 to 90 s before the limit.
-        job = self.started(num_steps=1000000, sbatch=("--time=2", "--signal=B:USR1@60"))
+        job = self.started(job_options=endless("autoencoder"), sbatch=("--time=2", "--signal=B:USR1@60"))
         self.slurm.wait_until(lambda: self.slurm.restarts(job) == 1, 120, "the requeue")
         step = last_step(self.run_folder / "pretrain")
         self.assertIn("saved; requeued", self.said(job))
@@ -83,7 +83,7 @@ class Campaign(SlurmTestCase):
             self.finished(job)
 
     def requeue_limit(self):
-        job = self.started(num_steps=1000000, variables={"LEDA_REQUEUE_LIMIT": "1"})
+        job = self.started(job_options=endless("autoencoder"), variables={"LEDA_REQUEUE_LIMIT": "1"})
         self.slurm.must("scancel", "--signal=USR1", "-b", job)
         self.slurm.wait_until(lambda: self.slurm.restarts(job) == 1, 40, "the requeue")
         step = last_step(self.run_folder / "pretrain")

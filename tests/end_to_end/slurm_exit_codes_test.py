@@ -25,14 +25,11 @@ class WhatSrunMakesOfIt(SlurmTestCase):
         with self.srun(*command) as running:
             self.assert_ended(running.ended(), code)
 
-    def endless_job(self):
-        return self.job(run__stages="baseline", denoiser__num_steps=1000000)
-
     @contextlib.contextmanager
     def started(self):
         folder = self.folder / "run" / "without_leda"
         step_before = last_step(folder)
-        with self.srun(*self.endless_job()) as running:
+        with self.srun(*self.endless_baseline()) as running:
             running.wait_until(lambda: last_step(folder) >= step_before + 5 and checkpoints(folder))
             yield running
 
@@ -42,7 +39,7 @@ class WhatSrunMakesOfIt(SlurmTestCase):
 
     def test_the_code_of_all_ranks(self):
         for code, command in ((0, [DATA, "info", "--data.folder", self.data / "test"]), (10, [DATA, "info"]),
-                              (85, [*self.endless_job(), "--run.max_seconds=0.001"])):
+                              (85, [*self.endless_baseline(), "--run.max_seconds=0.001"])):
             self.assert_code(code, *command)
 
     def test_the_code_of_the_one_rank_that_failed(self):

@@ -13,7 +13,7 @@ import signal
 import sys
 import unittest
 
-from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, last_step, run
+from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, endless, last_step, run
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 
@@ -151,7 +151,7 @@ class Preemption(SlurmTestCase):
         for launcher in LAUNCHERS:
             with self.subTest(launcher):
                 run_folder = self.folder / launcher
-                job = self.submit("pretrain.sh", *self.options(run_folder, autoencoder__num_steps=1000000),
+                job = self.submit("pretrain.sh", *self.options(run_folder, **endless("autoencoder")),
                                   launcher=launcher)
                 self.wait_for_step(job, run_folder, 6)
                 ranks = self.slurm.ranks(job)
@@ -169,7 +169,7 @@ class Preemption(SlurmTestCase):
         for launcher in LAUNCHERS:
             with self.subTest(launcher):
                 run_folder = self.folder / launcher
-                job = self.submit("pretrain.sh", *self.options(run_folder, autoencoder__num_steps=1000000),
+                job = self.submit("pretrain.sh", *self.options(run_folder, **endless("autoencoder")),
                                   launcher=launcher)
                 self.wait_for_step(job, run_folder, 6)
                 os.kill(self.slurm.ranks(job)[1], signal.SIGKILL)
