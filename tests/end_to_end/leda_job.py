@@ -68,10 +68,10 @@ PHASES = ("pretrain", "without_leda", "with_leda")
 def endless(stage):
     """Options for a training that only a signal ends.
 
-    Without validation: it judges whether a network lives, and one this small may die in the thousands of steps that a
-    fast machine makes before the signal comes; training rightly stops at that.
+    All of it is warm-up: a network this small may die in the thousands of steps that a fast machine makes before the
+    signal comes, and training rightly stops at that.
     """
-    return {f"{stage}__num_steps": 1000000, "training__validate_every_num_steps": 1000000}
+    return {f"{stage}__num_steps": 1000000, "training__num_warm_up_steps": 1000000}
 
 
 class Ended:
