@@ -50,7 +50,8 @@ class SlowDisk(JobTestCase):
         self.assertRegex(ended.output, r"the checkpoint due at step \d+ is put off")
         lines = log_lines(self.folder / "slow" / PHASE)
         saves = [i for i, line in enumerate(lines) if line.get("event") == "checkpoint"]
-        place = max(saves, key=lambda i: lines[i]["checkpoint_write_seconds"])
+        # The last is waited for, and may be the slowest where other work fills the disk.
+        place = max(saves[:-1], key=lambda i: lines[i]["checkpoint_write_seconds"])
         self.assertGreaterEqual(lines[place]["checkpoint_write_seconds"], 1.0)
         steps = [line["step"] for line in lines[:place] if "event" not in line]
         self.assertGreater(steps[-1], lines[place]["step"], "steps made while this one was written")
