@@ -142,6 +142,8 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
   base::install_stop_handlers();
   // A file-size limit shall be an error of write(), which has a message and an exit code, not a dead process.
   std::signal(SIGXFSZ, SIG_IGN);
+  // Nor does a run end because nobody reads its output any more: log.jsonl has all of it.
+  std::signal(SIGPIPE, SIG_IGN);
   // Outlives the session: ranks are watched until MPI has ended.
   std::optional<distributed::RankWatch> watch;
   std::unique_ptr<distributed::MpiSession> session;

@@ -8,12 +8,13 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 import unittest
 from pathlib import Path
 
 from leda_job import (DATA, PHANTOM_OPTIONS, TRAIN, JobTestCase, Running, as_arguments, checkpoints, descendants,
-                      last_step, log_lines, run)
+                      environment, last_step, log_lines, run)
 
 
 def is_trainer(process_id):
@@ -79,6 +80,14 @@ class Signals(JobTestCase):
         self.assertEqual(events[-1]["checkpoint_retention_seconds"], 0.0)
         self.assertGreater(events[0]["checkpoint_verify_seconds"], 0.0)
         self.goes_on(checkpoint__keep_last=1)
+
+    def test_a_reader_of_its_output_that_leaves_does_not_end_it(self):
+        process = subprocess.Popen(self.endless_baseline(denoiser__num_steps=100), stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment())
+        process.stdout.readline()
+        process.stdout.close()
+        self.assertEqual(process.wait(timeout=60), 0)
+        self.assertEqual(last_step(self.phase), 100)
 
     def test_a_signal_before_main_is_kept_by_the_system_and_followed(self):
         for ranks in (None, 2):
