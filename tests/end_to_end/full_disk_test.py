@@ -9,9 +9,9 @@ import contextlib
 import subprocess
 import unittest
 
-from leda_job import JobTestCase, Running, checkpoints, last_step, run
+from leda_job import JobTestCase, Running, checkpoints, endless, last_step, run
 
-STEPS = 400
+STEPS = 800
 PHASE = "without_leda"
 REFUSED = "was not saved, the next interval tries again"
 
@@ -33,7 +33,8 @@ class FullDisk(JobTestCase):
             self.addCleanup(subprocess.run, ["umount", "--lazy", str(self.disk)], check=True)
 
     def command_line(self, **options):
-        return self.job(run__stages="baseline", denoiser__num_steps=STEPS, checkpoint__every_num_steps=4, **options)
+        return self.job(run__stages="baseline", **{**endless("denoiser"), "denoiser__num_steps": STEPS},
+                        checkpoint__every_num_steps=4, **options)
 
     def fill(self):
         with contextlib.suppress(OSError), open(self.disk / "filler", "wb", buffering=0) as filler:
