@@ -29,6 +29,7 @@
 #include "training/denoiser_stage.hpp"
 #include "training/device_placement.hpp"
 #include "training/job_data.hpp"
+#include "training/machine_facts.hpp"
 #include "training/phase_trace.hpp"
 #include "training/pretrain_stage.hpp"
 #include "training/run_ledger.hpp"
@@ -328,6 +329,7 @@ ExitCode Job::leave(StopRequest stop) {
 }
 
 StopRequest Job::prepare_data() {
+  require_one_instruction_set(communicator_, placement_.device());
   StopRequest stop = StopRequest::none;
   const bool is_prepared = run_stoppable(
       stop, [&](const auto& should_stop) { return prepare_job_data(options_, communicator_, console_, should_stop); });

@@ -1,14 +1,12 @@
 #include "training/training_loop.hpp"
 
-#include <ATen/Context.h>
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/Version.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <torch/csrc/api/include/torch/version.h>
 
 #include <algorithm>
 #include <cmath>
@@ -22,16 +20,6 @@
 #include "training/replica_check.hpp"
 
 namespace leda::training {
-namespace {
-
-// What must be equal for a resumed run to give the same bits.
-nlohmann::json machine_facts(const distributed::Communicator& communicator) {
-  return {{"num_ranks", communicator.size()},
-          {"threads_per_rank", at::get_num_threads()},
-          {"instruction_set", at::get_cpu_capability()}};
-}
-
-}  // namespace
 
 TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context,
                            const data::ShardCatalogue& training, const data::SliceLoader& loader,
@@ -47,7 +35,9 @@ TrainingLoop::TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& cont
       stop_requested_(std::move(stop_requested)),
       is_hasty_(std::move(is_hasty)),
       account_(plan_.phase, context.ledger, context.time_limit),
-      cadence_(plan_.title, context.options, context.ledger) {}
+      cadence_(plan_.title, context.options, context.ledger),
+      machine_(machine_facts(context.communicator, context.settings.device, context.options.distributed.reproducible)) {
+}
 
 base::StopRequest TrainingLoop::run() {
   const bool is_resumed = restore();
@@ -350,6 +340,8 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
   require_equal_replicas(stage.networks, step_, context_.communicator);
   nlohmann::json facts = nlohmann::json::object();
   for (const auto& [name, text] : stage.facts) facts[name] = text;
+  nlohmann::json machine = nlohmann::json::object();
+  for (const auto& [name, value] : machine_) machine[name] = value;
   nlohmann::json state = {
       {"step", step_},
       {"num_steps", plan_.num_steps},
@@ -360,7 +352,7 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
       {"learning_rate", plan_.schedule.rate(step_)},
       {"data_fingerprint", training_.fingerprint()},
       {"best", {{"step", best_step_}, {"criterion", best_criterion_}}},
-      {"machine", machine_facts(context_.communicator)},
+      {"machine", machine},
       {"stage", facts}};
   if (is_validation_pending_) state["validation_pending"] = true;
   checkpoint::CheckpointContent content;
@@ -374,7 +366,8 @@ std::string TrainingLoop::provenance() const {
   return nlohmann::json{{"host", distributed::host_name()},
                         {"saved", base::utc_now()},
                         {"leda_version", LEDA_VERSION},
-                        {"libtorch", at::show_config().substr(0, at::show_config().find('\n'))},
+                        {"libtorch", TORCH_VERSION},
+                        {"num_ranks", context_.communicator.size()},
                         {"seconds_since_start", stopwatch_.seconds()},
                         {"restarts", num_restarts_}}
       .dump(2);
@@ -407,16 +400,15 @@ bool TrainingLoop::restore() {
   }
   if (step_ >= plan_.num_steps && is_saved_) return true;
   context_.console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, step_, plan_.num_steps));
-  nlohmann::json before = state.at("machine");
-  nlohmann::json now = machine_facts(context_.communicator);
-  if (context_.options.distributed.reproducible) {
-    before.erase("num_ranks");
-    now.erase("num_ranks");
+  MachineFacts before;
+  for (const auto& [name, value] : state.at("machine").items()) {
+    before.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
   }
-  if (before != now) {
-    context_.console.say(
-        fmt::format("  on another machine than before: {} was {}; equal up to rounding, not in every bit", now.dump(),
-                    before.dump()));
+  if (const std::string changes = machine_changes(before, machine_); !changes.empty()) {
+    context_.console.warn(fmt::format(
+        "{}: goes on otherwise than it was saved: {}; the result will equal an uninterrupted run's up to rounding, not "
+        "in every bit",
+        plan_.title, changes));
   }
   return true;
 }

@@ -17,6 +17,7 @@
 #include "logging/progress_line.hpp"
 #include "logging/run_log.hpp"
 #include "training/loop_account.hpp"
+#include "training/machine_facts.hpp"
 #include "training/save_cadence.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
@@ -93,6 +94,7 @@ class TrainingLoop {
   std::function<bool()> is_hasty_;
   LoopAccount account_;
   SaveCadence cadence_;
+  MachineFacts machine_;  // of this start
 
   std::int64_t step_ = 0;  // updates made
   std::int64_t num_restarts_ = 0;

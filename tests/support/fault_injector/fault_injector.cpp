@@ -5,9 +5,13 @@
 //   rank=R call=FUNCTION number=K   at the K-th (from 1) of rank R's calls of FUNCTION that pass the filters
 //   type=float|double|int64|byte    filter: MPI calls with elements of this type
 //   path=TEXT                       filter: file calls on a file whose path contains TEXT
+//   text=TEXT                       filter: writes whose data contains TEXT
+//   from=TEXT                       calls count once the rank has written data that contains TEXT
 //   kind=kill|stop|segv|exit|_exit|silent   ends or stops the process (exit: exit(0); _exit: _exit(3))
+//        usr1|usr2|int|term                 sends the process that signal, and makes the call
 //        error|throw|skip|count|delay       fails the call, throws, leaves it out, halves its count, comes 1 s late
-//   when=before|after (before)      kill to silent only: on which side of the call
+//        nan                                MPI_Iallreduce of float or double: the rank's first value becomes a NaN
+//   when=before|after (before)      kill to term only: on which side of the call
 //   after_ms=N                      kill, stop, segv only: so many milliseconds later, from another thread
 // LEDA_FAULT_TRACE=PATH: every call of rank R is appended to PATH.R as FUNCTION, type, count, path with tabs between.
 #include <dlfcn.h>
@@ -23,16 +27,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
+#include <map>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace {
 
 struct Plan {
   bool is_for_this_rank = false;
-  std::string call, type, path, kind;
+  std::string call, type, path, text, from, kind;
   long number = 0;
   long after_ms = -1;
   bool is_after = false;
@@ -54,6 +61,8 @@ Plan read_plan() {
     if (name == "call") plan.call = value;
     if (name == "type") plan.type = value;
     if (name == "path") plan.path = value;
+    if (name == "text") plan.text = value;
+    if (name == "from") plan.from = value;
     if (name == "kind") plan.kind = value;
     if (name == "number") plan.number = std::atol(value.c_str());
     if (name == "after_ms") plan.after_ms = std::atol(value.c_str());
@@ -72,6 +81,8 @@ struct Call {
   std::string type;
   long count = 0;
   std::string path;
+  std::string_view text{};  // what is written
+  void* values = nullptr;   // this rank's, of a sum
 };
 
 void trace(const Call& call) {
@@ -87,12 +98,21 @@ void trace(const Call& call) {
 
 bool is_the_one(const Call& call) {
   static std::atomic<long> num_seen{0};
+  static std::atomic<bool> is_awaited{true};
   const Plan& wanted = plan();
+  const bool is_counted = wanted.from.empty() || !is_awaited;
+  if (!wanted.from.empty() && call.text.find(wanted.from) != std::string_view::npos) is_awaited = false;
+  if (!is_counted) return false;
   if (!wanted.is_for_this_rank || wanted.call != call.name) return false;
   if (!wanted.type.empty() && wanted.type != call.type) return false;
   if (!wanted.path.empty() && call.path.find(wanted.path) == std::string::npos) return false;
+  if (!wanted.text.empty() && call.text.find(wanted.text) == std::string_view::npos) return false;
   return ++num_seen == wanted.number;
 }
+
+const std::map<std::string, int> kSignals{{"usr1", SIGUSR1}, {"usr2", SIGUSR2}, {"int", SIGINT}, {"term", SIGTERM}};
+
+bool is_signal(const std::string& kind) { return kSignals.count(kind) > 0; }
 
 void strike(const std::string& kind) {
   if (kind == "kill") kill(getpid(), SIGKILL);
@@ -104,10 +124,19 @@ void strike(const std::string& kind) {
   if (kind == "exit") std::exit(0);
   if (kind == "_exit") _exit(3);
   if (kind == "silent") std::this_thread::sleep_for(std::chrono::hours(1));
+  if (is_signal(kind)) kill(getpid(), kSignals.at(kind));
 }
 
 bool is_strike(const std::string& kind) {
-  return kind == "kill" || kind == "stop" || kind == "segv" || kind == "exit" || kind == "_exit" || kind == "silent";
+  return kind == "kill" || kind == "stop" || kind == "segv" || kind == "exit" || kind == "_exit" || kind == "silent" ||
+         is_signal(kind);
+}
+
+// Of one rank alone, before the sum: after it, all ranks have it.
+void spoil(const Call& call) {
+  if (call.count == 0 || call.values == nullptr) return;
+  if (call.type == "float") *static_cast<float*>(call.values) = std::numeric_limits<float>::quiet_NaN();
+  if (call.type == "double") *static_cast<double*>(call.values) = std::numeric_limits<double>::quiet_NaN();
 }
 
 // `go(count)` makes the real call; `failure` is what a failed one returns.
@@ -133,6 +162,7 @@ Result intercept(const Call& call, Result failure, Result success, const Go& go)
   if (wanted.kind == "throw") throw std::runtime_error("a fault was injected");
   if (wanted.kind == "skip") return success;
   if (wanted.kind == "count") return go(call.count / 2);
+  if (wanted.kind == "nan") spoil(call);
   if (wanted.kind == "delay") std::this_thread::sleep_for(std::chrono::seconds(1));
   if (wanted.kind == "error") {
     errno = EIO;
@@ -200,7 +230,10 @@ int MPI_Bcast(void* data, int count, MPI_Datatype type, int root, MPI_Comm commu
 int MPI_Iallreduce(const void* sent, void* received, int count, MPI_Datatype type, MPI_Op operation,
                    MPI_Comm communicator, MPI_Request* request) {
   *request = MPI_REQUEST_NULL;
-  return intercept_mpi({.name = "MPI_Iallreduce", .type = type_name(type), .count = count}, [&](long number) {
+  void* values = sent == MPI_IN_PLACE ? received : const_cast<void*>(sent);
+  const Call call{
+      .name = "MPI_Iallreduce", .type = type_name(type), .count = count, .path = {}, .text = {}, .values = values};
+  return intercept_mpi(call, [&](long number) {
     return PMPI_Iallreduce(sent, received, static_cast<int>(number), type, operation, communicator, request);
   });
 }
@@ -232,7 +265,11 @@ ssize_t pread64(int descriptor, void* data, size_t size, off64_t offset) {
 ssize_t write(int descriptor, const void* data, size_t size) {
   static const auto next = next_function<ssize_t (*)(int, const void*, size_t)>("write");
   if (!is_file(descriptor)) return next(descriptor, data, size);
-  const Call call{.name = "write", .type = {}, .count = static_cast<long>(size), .path = path_of(descriptor)};
+  const Call call{.name = "write",
+                  .type = {},
+                  .count = static_cast<long>(size),
+                  .path = path_of(descriptor),
+                  .text = {static_cast<const char*>(data), size}};
   return intercept<ssize_t>(call, -1, static_cast<ssize_t>(size), [&](long) { return next(descriptor, data, size); });
 }
 
