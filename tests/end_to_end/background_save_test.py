@@ -9,10 +9,10 @@ import re
 import signal
 import unittest
 
-from leda_job import PROGRAMS, JobTestCase, Running, checkpoints, last_step, log_lines, run
+from leda_job import PROGRAMS, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run
 
 INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
-STEPS = 200
+STEPS = 1000  # seconds, on a fast machine too
 PHASE = "without_leda"
 
 
@@ -23,7 +23,8 @@ class SlowDisk(JobTestCase):
         cls.write_phantoms()
 
     def command_line(self, name, **options):
-        return self.job(run_folder=self.folder / name, run__stages="baseline", denoiser__num_steps=STEPS, **options)
+        options = {**endless("denoiser"), "denoiser__num_steps": STEPS, **options}
+        return self.job(run_folder=self.folder / name, run__stages="baseline", **options)
 
     # An fsync of rank 0 in the second save (of six each) comes a second late. Which step that save is of, the machine's
     # other work decides.
