@@ -6,8 +6,10 @@ usage: python resume_campaign.py TABLE.md [WORD]    writes the table; exit code 
 
 import collections
 import dataclasses
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from leda_job import PROGRAMS, REPOSITORY, TRAIN, as_arguments, checkpoints, log_lines, run
-from resume_cases import (ELASTIC_OPTIONS, ELASTIC_STEPS, ELASTIC_VARIANTS, FOLDERS, OPTIONS, PLAIN, SEED, STAGES, STEPS,
-                          TIME_LIMIT, all_cases, elastic_orders)
+from resume_cases import (FOLDERS, HORIZON_STEPS, HORIZONS, OPTIONS, PLAIN, RANKS, SEED, STAGES, STEPS, TIME_LIMIT, Move,
+                          all_cases, all_moves)
 
 INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 AT_ONCE = 2
-MAX_STARTS = 40
+MAX_STARTS = 100
+NUM_SLICES = 12
 TOLERANCE = 1e-9
 PHASES = tuple(FOLDERS.values())
 # What the log says of results; the rest of it is time.
@@ -89,7 +92,7 @@ class Campaign:
         self.references = {}
         (folder / "tiny.cfg").write_text("".join(
             f"{name} = {value}\n" for name, value in {**OPTIONS, "data.folder": folder / "data"}.items()))
-        self.num_folders = 0
+        self.numbers = itertools.count(1)  # of run folders
 
     def start(self, options, run_folder, ranks, fault="", variables=None):
         variables = dict(variables or {})
@@ -130,8 +133,7 @@ class Campaign:
         """Every start of the case, then the plain command until it ends with 0; what became of it."""
         wanted = self.reference(case.stage, case.variant)
         options = self.options(case.stage, case.variant)
-        self.num_folders += 1
-        run_folder = self.folder / f"run_{self.num_folders}"
+        run_folder = self.folder / f"run_{next(self.numbers)}"
         phase = run_folder / FOLDERS[case.stage]
         outcome = Outcome([], 0, [], "")
         num_struck = 0
@@ -178,27 +180,26 @@ class Campaign:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             yield from zip(cases, pool.map(self.interrupt, cases))
 
-    def elastic_reference(self, options):
-        """The folder of one uninterrupted run on two ranks."""
-        key = json.dumps(options, sort_keys=True)
+    def straight(self, options, ranks):
+        """The folder of one uninterrupted run."""
+        key = json.dumps([options, ranks], sort_keys=True)
         if key not in self.references:
             run_folder = self.folder / f"straight_{len(self.references)}"
-            ended = self.start(options, run_folder, 2)
+            ended = self.start(options, run_folder, ranks)
             if ended.code != 0:
                 raise AssertionError(f"the uninterrupted run: {ended}")
             self.references[key] = run_folder
         return self.references[key]
 
-    def move(self, order, more, stages=None):
-        """One run, each start on the next number of ranks of `order`, until it ends."""
-        options = {**ELASTIC_OPTIONS, **more, **({"run.stages": stages} if stages else {})}
-        straight = self.elastic_reference(options)
-        self.num_folders += 1
-        run_folder = self.folder / f"moved_{self.num_folders}"
+    def move(self, move):
+        """One run, each start on the next number of ranks, until it ends."""
+        options = move.all_options()
+        straight = self.straight(options, RANKS)
+        run_folder = self.folder / re.sub(r"\W+", "_", str(move))
         outcome = ElasticOutcome([], [], "")
         code = 85
         while code == 85 and len(outcome.stops) < MAX_STARTS:
-            ranks = order[len(outcome.stops) % len(order)]
+            ranks = move.order[len(outcome.stops) % len(move.order)]
             ended = self.start({**options, **TIME_LIMIT}, run_folder, ranks)
             code = ended.code
             outcome.output += f"--- on {ranks} ranks: {ended}\n"
@@ -207,20 +208,39 @@ class Campaign:
             self.check_cursor(run_folder / phase, outcome)
         if code != 0:
             outcome.wrong.append(f"ended with {code}")
-        is_reproducible = more.get("distributed.reproducible") == "true"
         for phase in PHASES:
             if not checkpoints(straight / phase):
                 continue
-            self.compare_losses(phase, losses_of(run_folder / phase), losses_of(straight / phase), outcome)
-            if is_reproducible and (different := differing_files(final_files(run_folder / phase),
-                                                                 final_files(straight / phase))):
+            self.compare_losses(phase, losses_of(run_folder / phase), losses_of(straight / phase), move.steps, outcome)
+            if move.is_reproducible and (different := differing_files(final_files(run_folder / phase),
+                                                                      final_files(straight / phase))):
                 outcome.wrong.append(f"{phase}: differ: " + ", ".join(different))
-        if outcome.difference > (0.0 if is_reproducible else TOLERANCE):
+        if outcome.difference > (0.0 if move.is_reproducible else TOLERANCE):
             outcome.wrong.append(f"losses differ by {outcome.difference:.1e}, {outcome.where}")
-        if is_reproducible and outcome.of_norms:
+        if move.is_reproducible and outcome.of_norms:
             outcome.wrong.append(f"norms differ by {outcome.of_norms:.1e}")
         shutil.rmtree(run_folder, ignore_errors=True)
         return outcome
+
+    def move_all(self, moves):
+        """Yields (move, outcome) in order."""
+        for move in moves:
+            self.straight(move.all_options(), RANKS)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield from zip(moves, pool.map(self.move, moves))
+
+    def horizon(self, name):
+        """By phase: the first step whose loss differs by more than the tolerance (None: none), the largest difference."""
+        options = Move(name, (1, 3), HORIZON_STEPS, HORIZONS[name]).all_options()
+        one, three = (self.straight({**options, "training.validate_every_num_steps": HORIZON_STEPS}, ranks)
+                      for ranks in (1, 3))
+        found = {}
+        for phase in PHASES:
+            differences = {step: abs(losses_of(three / phase)[step, "loss"] - loss) / abs(loss)
+                           for (step, what), loss in losses_of(one / phase).items() if what == "loss"}
+            beyond = [step for step, difference in differences.items() if difference > TOLERANCE]
+            found[phase] = (min(beyond, default=None), max(differences.values()))
+        return found
 
     @staticmethod
     def check_cursor(phase, outcome):
@@ -228,13 +248,13 @@ class Campaign:
         if not checkpoints(phase):
             return
         state = json.loads((checkpoints(phase)[-1] / "state.json").read_text())
-        per_epoch = -(-12 // OPTIONS["training.global_batch"])
+        per_epoch = -(-NUM_SLICES // OPTIONS["training.global_batch"])
         if (state["epoch"], state["position_in_epoch"]) != divmod(state["step"], per_epoch):
             outcome.wrong.append(f"step {state['step']} is at {state['position_in_epoch']} of epoch {state['epoch']}")
 
     @staticmethod
-    def compare_losses(phase, found, wanted, outcome):
-        if found.keys() != wanted.keys() or max(step for step, _ in wanted) != ELASTIC_STEPS:
+    def compare_losses(phase, found, wanted, steps, outcome):
+        if found.keys() != wanted.keys() or max(step for step, _ in wanted) != steps:
             outcome.wrong.append(f"{phase}: not the same steps in the log")
             return
         for key, value in wanted.items():
@@ -278,32 +298,39 @@ def exact_rows(results):
                f"{' – ' + '; '.join(wrong) if wrong else ''} |")
 
 
-def elastic_row(name, order, outcome):
+def elastic_row(move, outcome):
     stops = {}
     for ranks, phase, step in outcome.stops:
         stops.setdefault(phase, []).append(f"{step} ({ranks})")
     said = "; ".join(f"{phase}: {', '.join(of_phase)}" for phase, of_phase in stops.items())
     losses = f"{outcome.difference:.1e} ({outcome.where})" if outcome.difference else "0"
     norms = f"{outcome.of_norms:.1e}" if outcome.of_norms else "0"
-    return (f"| {name} | {'-'.join(map(str, order))} | {said} | {losses} | {norms} | "
+    return (f"| {move.name}, {move.steps} steps | {'-'.join(map(str, move.order))} | {said} | {losses} | {norms} | "
             f"{'; '.join(outcome.wrong) or 'passed'} |")
 
 
-def table(results, moved, seconds, command):
+def horizon_rows(horizons):
+    for name, of_phases in horizons.items():
+        for phase, (first, largest) in of_phases.items():
+            yield f"| {name} | {phase} | {first if first else f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
+
+
+def table(results, moved, horizons, head):
     cases = len(results) + len(moved)
-    passed = sum(not outcome.wrong for _, outcome in results) + sum(not outcome.wrong for *_, outcome in moved)
-    starts = sum(outcome.num_starts for _, outcome in results) + sum(len(outcome.stops) for *_, outcome in moved)
+    passed = sum(not outcome.wrong for _, outcome in [*results, *moved])
+    starts = sum(outcome.num_starts for _, outcome in results) + sum(len(outcome.stops) for _, outcome in moved)
     lines = [
         "# Resume",
         "",
-        f"Made by `{command}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
+        f"Made by `{head['command']}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
         "",
         f"- {cases} runs of {starts} starts, {passed} passed",
-        f"- {STEPS} steps (elastic: {ELASTIC_STEPS}) of 5 of 12 slices, learning rate with warm-up and decline, clipping; "
-        f"the discriminator acts from the fifth update on; options: `tests/end_to_end/resume_cases.py`; seed {SEED}",
-        f"- commit {command_text('git', 'rev-parse', '--short', 'HEAD')}; "
-        f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, {AT_ONCE} runs at once; "
-        f"{seconds / 60:.0f} minutes; {time.strftime('%Y-%m-%d', time.gmtime())}",
+        f"- {STEPS} steps (elastic: as stated) of 5 of 12 slices, learning rate with warm-up and decline, clipping; the "
+        "discriminator acts from the fifth update on; options: `tests/end_to_end/resume_cases.py`; seed "
+        f"{SEED}",
+        f"- commit {head['commit']}; {command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, "
+        f"{AT_ONCE} runs at once; {(time.monotonic() - head['started']) / 60:.0f} minutes; "
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}",
         "",
         "## Exact",
         "Passed: manifest, all files that it lists, and the networks handed on equal the uninterrupted run's byte for "
@@ -316,23 +343,32 @@ def table(results, moved, seconds, command):
         *exact_rows(results),
         "",
         "## Elastic",
-        "One run through all phases, stopped at every step or two, each start on the next number of ranks. Compared with an "
-        "uninterrupted run on two ranks: the cursor after each start, all losses in the log of every step, the figures of "
-        f"validations (largest relative difference; at most {TOLERANCE:g}), and where `distributed.reproducible` is on, all files of the final "
-        "checkpoints, byte for byte.",
+        "One run through all phases in float64 (unless stated), stopped at every step or two, each start on the next number "
+        "of ranks; of eight, three have no slice. Compared with an uninterrupted run on two ranks: the cursor after each "
+        "start, all losses in the log of every step, the figures of validations (largest relative difference; at most "
+        f"{TOLERANCE:g}), and where `distributed.reproducible` is on, all files of the final checkpoints, byte for byte.",
         "",
         "| variant | order of ranks | stopped after steps (ranks) | losses differ by | gradients' norms by | verdict |",
         "|---|---|---|---|---|---|",
         *(elastic_row(*row) for row in moved),
+        "",
+        "## How far float64 goes",
+        "Training amplifies rounding, the faster the larger its steps. One rank against three, neither interrupted, not "
+        f"reproducible, {HORIZON_STEPS} steps:",
+        "",
+        f"| learning rates | phase | first step with a loss beyond {TOLERANCE:g} | largest difference |",
+        "|---|---|---|---|",
+        *horizon_rows(horizons),
     ]
     return "\n".join(lines) + "\n"
 
 
 def main(arguments):
     word = arguments[1] if len(arguments) > 1 else ""
+    head = {"command": "launch/campaign resume" + (f' "{word}"' if word else ""), "started": time.monotonic(),
+            "commit": command_text("git", "rev-parse", "--short", "HEAD")}
     cases = [case for case in all_cases() if word in str(case)]
-    moves = [(name, order) for name in ELASTIC_VARIANTS for order in elastic_orders() if word in f"elastic, {name}"]
-    started = time.monotonic()
+    moves = [move for move in all_moves() if word in str(move)]
     results, moved = [], []
     with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
         campaign = Campaign(Path(folder))
@@ -342,17 +378,15 @@ def main(arguments):
                 f"{'; '.join(outcome.wrong) or 'passed'}")
             if outcome.wrong:
                 say(outcome.output)
-        for name, order in moves:
-            outcome = campaign.move(order, ELASTIC_VARIANTS[name])
-            moved.append((name, order, outcome))
-            say(f"elastic, {name}, {order}: losses differ by {outcome.difference:.1e} {outcome.where}, "
-                f"norms by {outcome.of_norms:.1e}, "
-                f"{'; '.join(outcome.wrong) or 'passed'}")
+        for move, outcome in campaign.move_all(moves):
+            moved.append((move, outcome))
+            say(f"{len(moved)}/{len(moves)} {move}: losses differ by {outcome.difference:.1e} {outcome.where}, norms by "
+                f"{outcome.of_norms:.1e}, {'; '.join(outcome.wrong) or 'passed'}")
             if outcome.wrong:
                 say(outcome.output)
-    command = "launch/campaign resume" + (f" {word!r}" if word else "")
-    Path(arguments[0]).write_text(table(results, moved, time.monotonic() - started, command))
-    return any(outcome.wrong for _, outcome in results) or any(outcome.wrong for *_, outcome in moved)
+        horizons = {name: campaign.horizon(name) for name in HORIZONS if word in f"elastic, {name}"}
+    Path(arguments[0]).write_text(table(results, moved, horizons, head))
+    return any(outcome.wrong for _, outcome in [*results, *moved])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leda_job import JobTestCase, checkpoints, run
 from resume_campaign import Campaign, losses_of
-from resume_cases import ELASTIC_RANKS, ELASTIC_VARIANTS, STAGES, STEPS, VARIANTS, all_cases, elastic_orders
+from resume_cases import ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, Move, all_cases, elastic_orders
 
 # Start after start, each interrupted, and single interruptions: each stage, the discriminator at work, accumulation,
 # rounding on the wire, updates that were not made.
@@ -53,12 +53,12 @@ class Elastic(unittest.TestCase):
     def test_a_run_that_moves_over_one_to_eight_ranks_stays_the_same(self):
         with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
             campaign = Campaign(Path(folder))
-            for name, order, stages in (("plain", (1, 2, 3, 4, 8), "pretrain,baseline"),
-                                        ("reproducible, float32", (8, 1, 3), "pretrain")):
-                outcome = campaign.move(order, ELASTIC_VARIANTS[name], stages)
-                with self.subTest(name):
+            moves = (Move("float64", (1, 2, 3, 4, 8), stages="pretrain,baseline"),
+                     Move("reproducible, float32", (8, 1, 3), 6, REPRODUCIBLE, "float32", "pretrain"))
+            for move, outcome in campaign.move_all(moves):
+                with self.subTest(str(move)):
                     self.assertEqual(outcome.wrong, [], outcome.output)
-                    self.assertEqual({ranks for ranks, _, _ in outcome.stops}, set(order))
+                    self.assertEqual({ranks for ranks, _, _ in outcome.stops}, set(move.order))
 
     def test_losses_tell_one_batch_from_another(self):
         """Equal to 1e-9 at every step they could not be with other batches."""

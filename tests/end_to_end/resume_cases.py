@@ -169,26 +169,52 @@ def all_cases():
     return cases
 
 
-# Elastic: all phases of one float64 job, each start on the next number of ranks; the order goes round.
-ELASTIC_STEPS = 10
+# Elastic: all phases of one job, each start on the next number of ranks; the order goes round.
 ELASTIC_RANKS = (1, 2, 3, 4, 8)
-ELASTIC_OPTIONS = {
-    **OPTIONS,
-    "run.stages": "pretrain,baseline,denoise",
-    "autoencoder.num_steps": ELASTIC_STEPS,
-    "denoiser.num_steps": ELASTIC_STEPS,
-    "training.precision": "float64",
-}
-ELASTIC_VARIANTS = {
-    "plain": {},
-    "one slice a backward": {"training.max_micro_batch": 1},
-    "reproducible": {"distributed.reproducible": "true", "discriminator.norm": "group"},
-    "reproducible, float32": {"distributed.reproducible": "true", "discriminator.norm": "group",
-                              "training.precision": "float32"},
-}
+PHASES = "pretrain,baseline,denoise"
+PUBLISHED_RATES = {"autoencoder.learning_rate": 4.5e-6, "discriminator.learning_rate": 4.5e-6,
+                   "denoiser.learning_rate": 2e-4}
+REPRODUCIBLE = {"distributed.reproducible": "true", "discriminator.norm": "group"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    name: str
+    order: tuple  # of numbers of ranks
+    steps: int = 10
+    options: dict = dataclasses.field(default_factory=dict)
+    precision: str = "float64"
+    stages: str = PHASES
+
+    def __str__(self):
+        return f"elastic, {self.name}, {'-'.join(map(str, self.order))}"
+
+    @property
+    def is_reproducible(self):
+        return "distributed.reproducible" in self.options
+
+    def all_options(self):
+        return {**self.options, "run.stages": self.stages, "training.precision": self.precision,
+                "autoencoder.num_steps": self.steps, "denoiser.num_steps": self.steps}
 
 
 def elastic_orders():
     seeded = random.Random(SEED)
     return ((1, 2, 3, 4, 8), (8, 4, 3, 2, 1), (3, 8, 1, 4, 2),
             *(tuple(seeded.sample(ELASTIC_RANKS, len(ELASTIC_RANKS))) for _ in range(2)))
+
+
+def all_moves():
+    orders = elastic_orders()
+    return [
+        *(Move("learning rate 1e-3", order) for order in orders),
+        *(Move("the publication's learning rates", order, 30, PUBLISHED_RATES) for order in orders[:3]),
+        *(Move("one slice a backward", order, 10, {"training.max_micro_batch": 1}) for order in orders[3:]),
+        *(Move("reproducible", order, 10, REPRODUCIBLE) for order in orders[3:]),
+        *(Move("reproducible, float32", order, 10, REPRODUCIBLE, "float32") for order in orders),
+    ]
+
+
+# Uninterrupted trainings on one and on three ranks: after how many steps rounding has grown to what.
+HORIZON_STEPS = 150
+HORIZONS = {"the publication's learning rates": PUBLISHED_RATES, "learning rate 1e-3": {}}
