@@ -335,8 +335,8 @@ def table(results, moved, horizons, head):
         "## Exact",
         "Passed: manifest, all files that it lists, and the networks handed on equal the uninterrupted run's byte for "
         "byte; every start resumed from the newest checkpoint; no start said that something differs. A signal comes as "
-        "rank 0 logs a step, and is followed after the next one; kill -9 comes there, before the step is saved. \"Steps\" are "
-        "those from which a start went on (0: from the beginning).",
+        "rank 0 logs a step, and is followed after the next one; kill -9 comes there, before the step is saved, or some "
+        "milliseconds later, within a step. \"Steps\" are those from which a start went on (0: from the beginning).",
         "",
         "| training | variant | interrupted by | steps | starts | equal |",
         "|---|---|---|---|---|---|",

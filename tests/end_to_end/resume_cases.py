@@ -122,6 +122,11 @@ def killed_once_saved(stage, step):
     return Start((137,), fault, {"checkpoint.every_num_steps": step})
 
 
+def killed_after(stage, step, milliseconds):
+    """While data, micro-batches, sums or a save of one of the next steps are under way; perhaps the end comes first."""
+    return Start((137, 0), at_log_line(stage, step, "kill") + f" after_ms={milliseconds}")
+
+
 def signalled_at(stage, step, signal):
     return Start(SIGNALS[signal], at_log_line(stage, step, signal))
 
@@ -137,11 +142,12 @@ def limited(stage, variant):
     return Case(stage, variant, "run.max_seconds, start after start", faulty_starts(variant), repeated=(TIME_LIMIT,))
 
 
-def plain_cases(stage):
+def plain_cases(stage, moment):
     of = lambda way, *starts: Case(stage, PLAIN, way, starts)  # noqa: E731
     every_step = range(1, STEPS + 1)
     return [
         *(of("kill -9, saved every 3 steps", killed_at(stage, step)) for step in every_step),
+        *(of("kill -9 within a step", killed_after(stage, step, moment.randrange(1, 30))) for step in every_step[:-2]),
         *(of("kill -9 once a step is saved", killed_once_saved(stage, step)) for step in every_step[:-1]),
         *(of(signal.upper(), signalled_at(stage, step, signal)) for signal in ("usr1", "term") for step in every_step),
         *(of(signal.upper(), signalled_at(stage, step, signal)) for signal in ("usr2", "int") for step in (1, 4, 7)),
@@ -150,22 +156,25 @@ def plain_cases(stage):
     ]
 
 
-def variant_cases(stage, variant):
+def variant_cases(stage, variant, moment):
     of = lambda way, start: Case(stage, variant, way, (*faulty_starts(variant), start))  # noqa: E731
     after = max(variant.skipped_at, variant.rolled_back_at)
     return [
         *(of("kill -9, saved every 3 steps", killed_at(stage, step)) for step in (5, 7) if step > after),
+        *(of("kill -9 within a step", killed_after(stage, step, moment.randrange(1, 30))) for step in (3, 6)
+          if step > after),
         *(of("USR1", signalled_at(stage, step, "usr1")) for step in (1, 4, 6) if step > after),
         limited(stage, variant),
     ]
 
 
 def all_cases():
+    moment = random.Random(SEED)
     cases = []
     for stage in STAGES:
-        cases += plain_cases(stage)
+        cases += plain_cases(stage, moment)
         for variant in VARIANTS[1:]:
-            cases += variant_cases(stage, variant)
+            cases += variant_cases(stage, variant, moment)
     return cases
 
 
