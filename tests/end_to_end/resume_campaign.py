@@ -23,7 +23,7 @@ from resume_cases import (FOLDERS, HORIZON_STEPS, HORIZONS, OPTIONS, PLAIN, RANK
                           all_cases, all_moves)
 
 INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
-AT_ONCE = 2
+AT_ONCE = 3  # runs; half of their time they wait for mpirun to end
 MAX_STARTS = 100
 NUM_SLICES = 12
 TOLERANCE = 1e-9
@@ -324,7 +324,7 @@ def table(results, moved, horizons, head):
         "",
         f"Made by `{head['command']}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
         "",
-        f"- {cases} runs of {starts} starts, {passed} passed",
+        f"- {cases} of {head['planned']} runs, of {starts} starts; {passed} passed",
         f"- {STEPS} steps (elastic: as stated) of 5 of 12 slices, learning rate with warm-up and decline, clipping; the "
         "discriminator acts from the fifth update on; options: `tests/end_to_end/resume_cases.py`; seed "
         f"{SEED}",
@@ -369,23 +369,27 @@ def main(arguments):
             "commit": command_text("git", "rev-parse", "--short", "HEAD")}
     cases = [case for case in all_cases() if word in str(case)]
     moves = [move for move in all_moves() if word in str(move)]
-    results, moved = [], []
+    head["planned"] = len(cases) + len(moves)
+    results, moved, horizons = [], [], {}
+    write = lambda: Path(arguments[0]).write_text(table(results, moved, horizons, head))  # noqa: E731
     with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
         campaign = Campaign(Path(folder))
-        for case, outcome in campaign.interrupt_all(cases):
-            results.append((case, outcome))
-            say(f"{len(results)}/{len(cases)} {case}: went on from {outcome.stopped_after}, "
-                f"{'; '.join(outcome.wrong) or 'passed'}")
-            if outcome.wrong:
-                say(outcome.output)
         for move, outcome in campaign.move_all(moves):
             moved.append((move, outcome))
             say(f"{len(moved)}/{len(moves)} {move}: losses differ by {outcome.difference:.1e} {outcome.where}, norms by "
                 f"{outcome.of_norms:.1e}, {'; '.join(outcome.wrong) or 'passed'}")
             if outcome.wrong:
                 say(outcome.output)
-        horizons = {name: campaign.horizon(name) for name in HORIZONS if word in f"elastic, {name}"}
-    Path(arguments[0]).write_text(table(results, moved, horizons, head))
+            write()
+        horizons.update((name, campaign.horizon(name)) for name in HORIZONS if word in f"elastic, {name}")
+        for case, outcome in campaign.interrupt_all(cases):
+            results.append((case, outcome))
+            say(f"{len(results)}/{len(cases)} {case}: went on from {outcome.stopped_after}, "
+                f"{'; '.join(outcome.wrong) or 'passed'}")
+            if outcome.wrong:
+                say(outcome.output)
+            write()
+        write()
     return any(outcome.wrong for _, outcome in [*results, *moved])
 
 

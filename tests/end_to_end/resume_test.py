@@ -161,6 +161,25 @@ class Resume(JobTestCase):
         self.assertIn("resumes after step 4 of 8", ended.output)
         self.assertEqual(last_step(self.run_folder / "without_leda"), 8)
 
+    def test_other_data_and_another_autoencoder_are_refused(self):
+        autoencoder = self.folder / "autoencoder.safetensors"
+        shutil.copy(self.uninterrupted / "pretrain" / "autoencoder.safetensors", autoencoder)
+        options = {"run__stages": "denoise", "leda__autoencoder": autoencoder, "denoiser__num_steps": 4}
+        self.assert_ended(run(self.job(**options)), 0)
+        saved = checkpoints(self.run_folder / "with_leda")
+
+        larger = self.folder / "larger"
+        self.write_phantoms(larger, size=96)
+        ended = run(self.job(**{**options, "denoiser__num_steps": 8, "data__folder": larger}))
+        self.assert_refused(ended, 11, "not the data this run began with", larger)
+
+        ended = run(self.job(run_folder=self.folder / "other", run__stages="pretrain", autoencoder__num_steps=1))
+        self.assert_ended(ended, 0)
+        shutil.copy(self.folder / "other" / "pretrain" / "autoencoder.safetensors", autoencoder)
+        ended = run(self.job(**{**options, "denoiser__num_steps": 8}))
+        self.assert_refused(ended, 11, "not the one this run began with")
+        self.assertEqual(checkpoints(self.run_folder / "with_leda"), saved)
+
     def test_interrupt_and_terminate_of_a_rank_end_all_with_a_checkpoint(self):
         for name, number in (("INT", signal.SIGINT), ("TERM", signal.SIGTERM)):
             with self.subTest(name):
