@@ -112,13 +112,25 @@ void apply_retention(const fs::path& folder, std::int64_t newest, const Retentio
   const auto checkpoints = find_checkpoints(folder);
   std::set<std::int64_t> steps;
   for (const auto& [step, path] : checkpoints) steps.insert(step);
+  std::vector<fs::path> leaving;
+  std::error_code problem;
   for (const std::int64_t step : steps_to_remove(steps, newest, plan)) {
-    // First the name, then the content: a checkpoint is never there in part.
     const fs::path& path = checkpoints.at(step);
-    const fs::path leaving = temporary_path(folder, step, id);
-    std::error_code problem;
-    fs::rename(path, leaving, problem);
-    if (!problem) fs::remove_all(leaving, problem);
+    leaving.push_back(temporary_path(folder, step, id));
+    fs::rename(path, leaving.back(), problem);
+    if (problem) console.warn(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
+  }
+  if (leaving.empty()) return;
+  // First the names, on the disk, too, then the content: a checkpoint is never there in part, after a power loss
+  // either.
+  try {
+    storage::sync_folder(folder);
+  } catch (const base::Error& error) {
+    console.warn(fmt::format("old checkpoints are not removed: {}", error.what()));
+    return;
+  }
+  for (const fs::path& path : leaving) {
+    fs::remove_all(path, problem);
     if (problem) console.warn(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
   }
 }

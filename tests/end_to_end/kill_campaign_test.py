@@ -1,0 +1,102 @@
+"""A cross-section of launch/campaign kill, and the disk that it models.
+
+usage: python kill_campaign_test.py
+"""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from disk_model import STATES, Call, Disk, read_journal, read_tree, write_tree
+from kill_campaign import QUICK_SETTINGS, WAYS, Campaign
+
+NUM_CASES = 20
+SEED = 3
+
+
+def calls(*done):
+    """(operation, fields...), and for a write its bytes last; a folder's fsync as ("sync", ".")."""
+    made = []
+    for operation, *fields in done:
+        data = fields.pop() if operation == "write" else b""
+        path = "." if fields == ["."] else "x"
+        made.append(Call(0, operation, path, operation, tuple(map(str, fields)), data))
+    return made
+
+
+class DiskModel(unittest.TestCase):
+    def shown(self, *done):
+        disk = Disk(calls(*done))
+        return {state: disk.after_power_loss(state) for state in STATES}
+
+    def test_what_was_fsynced_is_kept_in_every_state(self):
+        for shown in self.shown(("create", "f", 7), ("write", 7, 0, b"bytes"), ("sync", 7), ("sync", ".")).values():
+            self.assertEqual(shown, {"f": b"bytes"})
+
+    def test_bytes_and_names_are_lost_apart(self):
+        shown = self.shown(("create", "f", 7), ("write", 7, 0, b"by"), ("sync", 7), ("sync", "."), ("write", 7, 2, b"tes!"),
+                           ("rename", "f", "g"))
+        self.assertEqual(shown["nothing that was not fsynced"], {"f": b"by"})
+        self.assertEqual(shown["names without bytes"], {"g": b"by"})
+        self.assertEqual(shown["bytes without names"], {"f": b"bytes!"})
+        self.assertEqual(shown["all but half of the last write"], {"g": b"byte"})
+
+    def test_a_file_that_was_never_fsynced_is_empty_or_not_there(self):
+        shown = self.shown(("create", "f", 7), ("write", 7, 0, b"bytes"))
+        self.assertEqual(shown["nothing that was not fsynced"], {})
+        self.assertEqual(shown["names without bytes"], {"f": b""})
+
+    def test_a_removed_file_comes_back_with_its_name(self):
+        shown = self.shown(("create", "f", 7), ("write", 7, 0, b"bytes"), ("sync", 7), ("sync", "."), ("unlink", "f"))
+        self.assertEqual(shown["nothing that was not fsynced"], {"f": b"bytes"})
+        self.assertEqual(shown["names without bytes"], {})
+
+    def test_removals_may_outlive_the_renaming_before_them(self):
+        folders = [("mkdir", "r", 1), ("mkdir", "r/p", 2), ("mkdir", "r/p/c", 3), ("mkdir", "r/p/c/s", 4),
+                   ("create", "r/p/c/s/f", 5), *(("sync", inode) for inode in (4, 3, 2, 1)), ("sync", ".")]
+        shown = self.shown(*folders, ("rename", "r/p/c/s", "r/p/c/t"), ("unlink", "r/p/c/t/f"))
+        self.assertIn("r/p/c/s", shown["removals without the renaming before"])
+        self.assertNotIn("r/p/c/s/f", shown["removals without the renaming before"])
+
+    def test_writing_beyond_the_end_and_cutting(self):
+        disk = Disk(calls(("create", "f", 7), ("write", 7, 2, b"ab"), ("truncate", 7, 3), ("extend", 7, 5)))
+        self.assertEqual(disk.tree(), {"f": b"\0\0a\0\0"})
+
+    def test_a_call_that_cannot_be_followed_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "cannot be followed"):
+            Disk(calls(("unknown", "mmap")))
+
+    def test_journals_and_trees_are_read_as_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            journal = Path(folder) / "journal"
+            journal.write_bytes(b"1\twrite\tf\twrite\t7\t0\t3\n\n\t\n0\tclose\tf\tnone\t0\n")
+            self.assertEqual(read_journal(journal), [Call(1, "write", "f", "write", ("7", "0"), b"\n\t\n"),
+                                                     Call(0, "close", "f", "none", (), b"")])
+            tree = {"d": None, "d/f": b"bytes", "e": None}
+            write_tree(tree, Path(folder) / "tree")
+            self.assertEqual(read_tree(Path(folder) / "tree"), tree)
+
+
+class Killed(unittest.TestCase):
+    def test_nothing_that_was_saved_is_lost(self):
+        with tempfile.TemporaryDirectory(prefix="leda_kill_") as folder:
+            campaign = Campaign(Path(folder), QUICK_SETTINGS)
+            outcomes = []
+            for case, outcome in campaign.interrupt_all(campaign.cases(NUM_CASES, SEED)):
+                with self.subTest(str(case)):
+                    self.assertEqual(outcome.wrong, [], outcome.output)
+                outcomes.append(outcome)
+            self.assertEqual(len(outcomes), NUM_CASES)
+            self.assertTrue(any(max(outcome.resumed) > 0 for outcome in outcomes))
+            self.the_whole_campaign_leaves_no_kind_of_call_out(campaign)
+
+    def the_whole_campaign_leaves_no_kind_of_call_out(self, campaign):
+        kinds = {point.kind() for _, points, _ in campaign.references.values() for point in points}
+        for call in ("open", "write", "fsync", "close", "rename", "mkdir", "unlinkat"):
+            self.assertIn(call, {kind[0] for kind in kinds})
+        chosen = [(case.point.kind(), case.way) for case in campaign.cases(200, 1) if case.point]
+        self.assertEqual(set(chosen), {(kind, way) for kind in kinds for way in WAYS})
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
