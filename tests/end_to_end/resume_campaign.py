@@ -1,7 +1,7 @@
 """Exact and elastic resume, tried out: trainings that are interrupted everywhere and in every way, and compared.
 
-usage: python resume_campaign.py TABLE.md [WORD]    writes the table; exit code 1 if a case did not pass
-       with WORD, only cases whose description contains it
+usage: python resume_campaign.py PAGE.md exact|elastic [WORD]    writes the page; exit code 1 if a run did not pass
+       with WORD, only runs whose description contains it
 """
 
 import collections
@@ -100,7 +100,7 @@ class Campaign:
             variables.update(LD_PRELOAD=str(INJECTOR), LEDA_FAULT=fault)
         command = [TRAIN, "--config", str(self.folder / "tiny.cfg"),
                    *as_arguments({**options, "run.folder": run_folder})]
-        return run(command, ranks=ranks, timeout=120, variables=variables)
+        return run(command, ranks=ranks, timeout=600, variables=variables)
 
     def options(self, stage, variant):
         options = {"run.stages": STAGES[stage], **variant.options}
@@ -315,24 +315,27 @@ def horizon_rows(horizons):
             yield f"| {name} | {phase} | {first if first else f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
 
 
-def table(results, moved, horizons, head):
-    cases = len(results) + len(moved)
-    passed = sum(not outcome.wrong for _, outcome in [*results, *moved])
-    starts = sum(outcome.num_starts for _, outcome in results) + sum(len(outcome.stops) for _, outcome in moved)
+def head_of(title, kind, outcomes, num_starts, head):
+    passed = sum(not outcome.wrong for outcome in outcomes)
+    return [
+        f"# {title}",
+        "",
+        f"Made by `launch/campaign resume {kind}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
+        "",
+        f"- {len(outcomes)} of {head['planned']} runs, of {num_starts} starts; {passed} passed",
+        f"- commit {head['commit']}; {command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores; "
+        f"{(time.monotonic() - head['started']) / 60:.0f} minutes; {time.strftime('%Y-%m-%d', time.gmtime())}",
+        "- 5 of 12 slices a step, learning rate with warm-up and decline, clipping; the discriminator acts from the fifth "
+        f"update on; options: `tests/end_to_end/resume_cases.py`; seed {SEED}",
+    ]
+
+
+def exact_table(results, head):
     lines = [
-        "# Resume",
+        *head_of("Exact resume", "exact", [outcome for _, outcome in results],
+                 sum(outcome.num_starts for _, outcome in results), head),
+        f"- {STEPS} steps; {AT_ONCE} runs at once",
         "",
-        f"Made by `{head['command']}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
-        "",
-        f"- {cases} of {head['planned']} runs, of {starts} starts; {passed} passed",
-        f"- {STEPS} steps (elastic: as stated) of 5 of 12 slices, learning rate with warm-up and decline, clipping; the "
-        "discriminator acts from the fifth update on; options: `tests/end_to_end/resume_cases.py`; seed "
-        f"{SEED}",
-        f"- commit {head['commit']}; {command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, "
-        f"{AT_ONCE} runs at once; {(time.monotonic() - head['started']) / 60:.0f} minutes; "
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}",
-        "",
-        "## Exact",
         "Passed: manifest, all files that it lists, and the networks handed on equal the uninterrupted run's byte for "
         "byte; every start resumed from the newest checkpoint; no start said that something differs. A signal comes as "
         "rank 0 logs a step, and is followed after the next one; kill -9 comes there, before the step is saved, or some "
@@ -341,8 +344,15 @@ def table(results, moved, horizons, head):
         "| training | variant | interrupted by | steps | starts | equal |",
         "|---|---|---|---|---|---|",
         *exact_rows(results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def elastic_table(moved, horizons, head):
+    lines = [
+        *head_of("Elastic resume", "elastic", [outcome for _, outcome in moved],
+                 sum(len(outcome.stops) for _, outcome in moved), head),
         "",
-        "## Elastic",
         "One run through all phases in float64 (unless stated), stopped at every step or two, each start on the next number "
         "of ranks; of eight, three have no slice. Compared with an uninterrupted run on two ranks: the cursor after each "
         "start, all losses in the log of every step, the figures of validations (largest relative difference; at most "
@@ -363,34 +373,42 @@ def table(results, moved, horizons, head):
     return "\n".join(lines) + "\n"
 
 
-def main(arguments):
-    word = arguments[1] if len(arguments) > 1 else ""
-    head = {"command": "launch/campaign resume" + (f' "{word}"' if word else ""), "started": time.monotonic(),
-            "commit": command_text("git", "rev-parse", "--short", "HEAD")}
+def try_exact(campaign, page, word, head):
+    """Writes the page after every case; whether any did not pass."""
     cases = [case for case in all_cases() if word in str(case)]
+    head["planned"] = len(cases)
+    results = []
+    for case, outcome in campaign.interrupt_all(cases):
+        results.append((case, outcome))
+        say(f"{len(results)}/{len(cases)} {case}: went on from {outcome.stopped_after}, "
+            f"{'; '.join(outcome.wrong) or 'passed'}")
+        if outcome.wrong:
+            say(outcome.output)
+        page.write_text(exact_table(results, head))
+    return any(outcome.wrong for _, outcome in results)
+
+
+def try_elastic(campaign, page, word, head):
     moves = [move for move in all_moves() if word in str(move)]
-    head["planned"] = len(cases) + len(moves)
-    results, moved, horizons = [], [], {}
-    write = lambda: Path(arguments[0]).write_text(table(results, moved, horizons, head))  # noqa: E731
+    head["planned"] = len(moves)
+    horizons = {name: campaign.horizon(name) for name in HORIZONS if word in name}
+    moved = []
+    for move in moves:
+        outcome = campaign.move(move)
+        moved.append((move, outcome))
+        say(f"{len(moved)}/{len(moves)} {move}: losses differ by {outcome.difference:.1e} {outcome.where}, norms by "
+            f"{outcome.of_norms:.1e}, {'; '.join(outcome.wrong) or 'passed'}")
+        if outcome.wrong:
+            say(outcome.output)
+        page.write_text(elastic_table(moved, horizons, head))
+    return any(outcome.wrong for _, outcome in moved)
+
+
+def main(arguments):
+    page, kind, word = Path(arguments[0]), arguments[1], arguments[2] if len(arguments) > 2 else ""
+    head = {"started": time.monotonic(), "commit": command_text("git", "rev-parse", "--short", "HEAD")}
     with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
-        campaign = Campaign(Path(folder))
-        for move, outcome in campaign.move_all(moves):
-            moved.append((move, outcome))
-            say(f"{len(moved)}/{len(moves)} {move}: losses differ by {outcome.difference:.1e} {outcome.where}, norms by "
-                f"{outcome.of_norms:.1e}, {'; '.join(outcome.wrong) or 'passed'}")
-            if outcome.wrong:
-                say(outcome.output)
-            write()
-        horizons.update((name, campaign.horizon(name)) for name in HORIZONS if word in f"elastic, {name}")
-        for case, outcome in campaign.interrupt_all(cases):
-            results.append((case, outcome))
-            say(f"{len(results)}/{len(cases)} {case}: went on from {outcome.stopped_after}, "
-                f"{'; '.join(outcome.wrong) or 'passed'}")
-            if outcome.wrong:
-                say(outcome.output)
-            write()
-        write()
-    return any(outcome.wrong for _, outcome in [*results, *moved])
+        return {"exact": try_exact, "elastic": try_elastic}[kind](Campaign(Path(folder)), page, word, head)
 
 
 if __name__ == "__main__":
