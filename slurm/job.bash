@@ -92,6 +92,23 @@ wait_for_launcher() {
 # job_record NAME: a field of what Slurm says of this job; empty where Slurm does not answer.
 job_record() { scontrol --oneliner show job "$SLURM_JOB_ID" 2>/dev/null | tr ' ' '\n' | sed -n "s/^$1=//p"; }
 
+# seconds_of FIELD: a time in the job's record, in seconds since 1970; fails where it is none.
+seconds_of() {
+  local time
+  time=$(SLURM_TIME_FORMAT=standard job_record "$1")
+  [[ $time == ????-??-??T* ]] && date -d "$time" +%s 2>/dev/null
+}
+
+# note_times: for the run's ledger, since when this attempt has been in the queue, and has had its nodes. Slurm takes
+# both anew when it requeues a job; one that waits for another job, or for its --begin, is not in the queue yet.
+note_times() {
+  local since start
+  unset LEDA_JOB_SUBMIT_TIME
+  if since=$(seconds_of EligibleTime) || since=$(seconds_of SubmitTime); then export LEDA_JOB_SUBMIT_TIME=$since; fi
+  # Slurm sets it from release 23.02 on.
+  if [[ -z ${SLURM_JOB_START_TIME-} ]] && start=$(seconds_of StartTime); then export SLURM_JOB_START_TIME=$start; fi
+}
+
 # Preempted without a warning, cancelled, at the time limit: then Slurm decides what becomes of the job.
 is_being_ended() {
   ((terminated)) && return 0
@@ -127,6 +144,7 @@ run_on_all_ranks() {
   load_modules
   find_program "$1"
   find_launcher
+  note_times
   shift
   say "attempt $attempt on ${SLURM_JOB_NODELIST-?}, $(date -u +'%Y-%m-%d %H:%M:%S') UTC, log in $log"
   say "${launcher[*]} ${program[*]} $*"

@@ -12,7 +12,7 @@ struct BatchJob {
   std::string id;                   // SLURM_JOB_ID; empty = no batch system
   std::optional<double> start;      // SLURM_JOB_START_TIME: the nodes are this job's since then
   std::optional<double> end;        // SLURM_JOB_END_TIME: they are taken away then
-  std::optional<double> submitted;  // LEDA_JOB_SUBMIT_TIME: Slurm has no variable for it
+  std::optional<double> submitted;  // LEDA_JOB_SUBMIT_TIME, by slurm/job.bash: Slurm has no variable for it
 };
 
 // `variable` returns the value of an environment variable, null where it is not set: std::getenv. What is no number is

@@ -74,6 +74,23 @@ class SlurmScripts(unittest.TestCase):
         self.assertEqual(self.log().strip(), "srun --mpi=pmi2 --kill-on-bad-exit=0 --wait=30 --cpus-per-task=3 "
                          f"{self.programs}/leda_dist_train --run.stages=pretrain --run.folder=a b")
 
+    def test_the_queue_is_counted_from_what_slurm_says(self):
+        """Of each attempt anew, whatever the environment it was submitted from says."""
+        self.fake("srun", 'echo "since ${LEDA_JOB_SUBMIT_TIME-unknown}, nodes ${SLURM_JOB_START_TIME-unknown}"')
+        for record, own, said in (
+                ("SubmitTime=2026-03-10T11:00:00 EligibleTime=2026-03-10T12:30:00 StartTime=2026-03-10T12:30:05", {},
+                 "since 1773145800, nodes 1773145805"),
+                ("SubmitTime=2026-03-10T11:00:00 EligibleTime=Unknown StartTime=2026-03-10T12:30:05",
+                 {"SLURM_JOB_START_TIME": "1773145806"}, "since 1773140400, nodes 1773145806"),
+                ("SubmitTime=N/A EligibleTime=2026-99-10T12:30:00", {}, "since unknown, nodes unknown"),
+                ("", {}, "since unknown, nodes unknown")):
+            with self.subTest(record):
+                self.fake("scontrol", f'[ "$SLURM_TIME_FORMAT" = standard ] && echo "JobId=7 {record}"')
+                code, output = self.run_script("pretrain.sh", LEDA_JOB_SUBMIT_TIME="1", SLURM_TIME_FORMAT="relative",
+                                               TZ="UTC", LEDA_HOME=str(SCRIPTS.parent), **own)
+                self.assertEqual(code, 0, output)
+                self.assertEqual(self.log().splitlines()[-1], said)
+
     def test_a_container_stands_before_the_program(self):
         self.fake("apptainer", "exit 0")
         image = self.folder / "leda.sif"
