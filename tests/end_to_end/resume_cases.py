@@ -148,7 +148,8 @@ def plain_cases(stage, moment):
     return [
         *(of("kill -9, saved every 3 steps", killed_at(stage, step)) for step in every_step),
         *(of("kill -9 within a step", killed_after(stage, step, moment.randrange(1, 30))) for step in (1, 3, 5, 6)),
-        *(of("kill -9 once a step is saved", killed_once_saved(stage, step)) for step in (1, 2, 4, 6)),
+        # The first save of a start: a later one may be put off behind it.
+        *(of("kill -9 once a step is saved", killed_once_saved(stage, step)) for step in (1, 2, 3)),
         *(of("USR1", signalled_at(stage, step, "usr1")) for step in every_step),
         *(of("TERM", signalled_at(stage, step, "term")) for step in (1, 4, 7)),
         *(of(signal.upper(), signalled_at(stage, 4, signal)) for signal in ("usr2", "int")),
