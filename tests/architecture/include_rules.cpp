@@ -15,12 +15,12 @@ namespace {
 // Headers of C and POSIX without a C++ name. What is neither here, nor without an ending (the C++ library), nor in the
 // table's last column is a library that no room has been given.
 constexpr std::array kSystemHeaders = {
-    "arpa/inet.h",   "dirent.h",    "dlfcn.h",     "fcntl.h",     "glob.h",         "immintrin.h",  "langinfo.h",
-    "libgen.h",      "limits.h",    "locale.h",    "netdb.h",     "netinet/in.h",   "poll.h",       "pthread.h",
-    "pwd.h",         "sched.h",     "signal.h",    "spawn.h",     "stdint.h",       "stdlib.h",     "string.h",
-    "sys/file.h",    "sys/ioctl.h", "sys/mman.h",  "sys/mount.h", "sys/resource.h", "sys/socket.h", "sys/stat.h",
-    "sys/statvfs.h", "sys/time.h",  "sys/types.h", "sys/uio.h",   "sys/utsname.h",  "sys/vfs.h",    "sys/wait.h",
-    "time.h",        "unistd.h"};
+    "arpa/inet.h", "dirent.h",      "dlfcn.h",       "fcntl.h",     "glob.h",         "immintrin.h",    "langinfo.h",
+    "libgen.h",    "limits.h",      "locale.h",      "netdb.h",     "netinet/in.h",   "poll.h",         "pthread.h",
+    "pwd.h",       "sched.h",       "signal.h",      "spawn.h",     "stdint.h",       "stdlib.h",       "string.h",
+    "sys/file.h",  "sys/ioctl.h",   "sys/mman.h",    "sys/mount.h", "sys/resource.h", "sys/sendfile.h", "sys/socket.h",
+    "sys/stat.h",  "sys/statvfs.h", "sys/syscall.h", "sys/time.h",  "sys/types.h",    "sys/uio.h",      "sys/utsname.h",
+    "sys/vfs.h",   "sys/wait.h",    "time.h",        "unistd.h"};
 
 // LibTorch headers that pull in most of the library: seconds of parsing and up to a gigabyte per file.
 constexpr std::array kWideLibTorchHeaders = {"torch/torch.h", "torch/nn.h",    "torch/optim.h",     "torch/script.h",
