@@ -124,7 +124,7 @@ class Disk:
         self._unlink(call, path)
 
     def tree(self, names="current", content="current"):
-        """path: bytes of a file, None for a folder."""
+        """path: bytes of a file, None for a folder. Not copied: they change with the next apply()."""
         found = {}
 
         def walk(folder, above, depth):
@@ -137,7 +137,7 @@ class Disk:
                 elif content == "torn" and self.last_write and self.last_write[0] is node:
                     found[path] = self.last_write[1]
                 else:
-                    found[path] = bytes(node.durable if content == "durable" else node.current)
+                    found[path] = node.durable if content == "durable" else node.current
 
         walk(self.root, "", 0)
         return found

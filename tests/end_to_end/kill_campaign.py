@@ -23,6 +23,7 @@ from pathlib import Path
 
 from disk_model import STATES, Disk, read_journal, read_tree, write_tree
 from leda_job import PROGRAMS, TRAIN, Running, as_arguments, checkpoints, kill_all, log_lines
+from power_loss_scan import scan
 from resume_campaign import command_text, differing_files, final_files, say
 from resume_cases import FOLDERS, OPTIONS, STAGES, STEPS
 
@@ -107,7 +108,7 @@ class Campaign:
     def __init__(self, folder, settings=SETTINGS):
         self.folder = folder
         self.settings = settings
-        self.references = {}  # by setting: (final files, points, seconds)
+        self.references = {}  # by setting: (final files, points, seconds, journal)
         options = {**OPTIONS, **CAMPAIGN_OPTIONS, "data.folder": folder / "data"}
         (folder / "tiny.cfg").write_text("".join(f"{name} = {value}\n" for name, value in options.items()))
         self.run("phantoms", self.command("stage 2", 1, folder / "phantoms"), 1)
@@ -138,7 +139,7 @@ class Campaign:
         calls = read_journal(journal)
         if Disk(calls).tree() != read_tree(case_folder):
             raise AssertionError("the journal does not tell of all that was done to the files")
-        return final_files(case_folder / "run" / FOLDERS[stage]), points_of_saves(calls), seconds
+        return final_files(case_folder / "run" / FOLDERS[stage]), points_of_saves(calls), seconds, calls
 
     def cases(self, num, seed):
         """Every kind of call with every way, as long as there is room; then again, at other calls of the kind."""
@@ -248,7 +249,7 @@ class Campaign:
             yield from zip(cases, pool.map(self.interrupt, enumerate(cases)))
 
 
-def table(rows, kinds, seconds, seed, command):
+def table(rows, planned, scans, kinds, seconds, seed, command):
     failed = [row for row in rows if row[1].wrong]
     names = {"": "kill -9 at any moment", "kill": "kill -9 at a file call", "power": "power loss at a file call"}
     by_way = collections.Counter(names[case.way] for case, _ in rows)
@@ -259,7 +260,10 @@ def table(rows, kinds, seconds, seed, command):
         f"Made by `{command}`. What is modelled, and what counts as passed: "
         "[methods/preemption.md](../methods/preemption.md).",
         "",
-        f"- {len(rows)} cases, {len(rows) - len(failed)} passed",
+        f"- {len(rows)} of {planned} cases, {len(rows) - len(failed)} passed",
+        f"- power loss at every call of the {len(scans)} undisturbed runs, by their journals alone: "
+        f"{sum(each.num_disks for each in scans)} disks, {sum(len(each.faults) for each in scans)} faults: a checkpoint in "
+        "part, or one lost that had been announced",
         "- " + "; ".join(f"{name}: {count}" for name, count in by_way.items())
         + f", each followed by a start from every different disk that it may leave, {num_disks} in all",
         f"- {kinds} kinds of file calls of a save (call, file, first or other rank); "
@@ -291,20 +295,24 @@ def main(arguments):
     options = parser.parse_args(arguments)
     started = time.monotonic()
     rows = []
+    command = f"launch/campaign kill --num {options.num} --seed {options.seed}" + (
+        f" --only {options.only!r}" if options.only else "")
     with tempfile.TemporaryDirectory(prefix="leda_kill_") as folder:
         campaign = Campaign(Path(folder))
+        scans = [scan(calls) for *_, calls in campaign.references.values()]
+        for fault in (fault for each in scans for fault in each.faults):
+            say(fault)
         cases = [case for case in campaign.cases(options.num, options.seed) if options.only in str(case)]
+        kinds = len({case.point.kind() for case in cases if case.point})
         for case, outcome in campaign.interrupt_all(cases):
             rows.append((case, outcome))
             say(f"{len(rows)}/{len(cases)} {case}: saved {outcome.announced}, went on from {outcome.resumed}, "
                 f"{'; '.join(outcome.wrong) or 'passed'}")
             if outcome.wrong:
                 say(outcome.output)
-        kinds = len({case.point.kind() for case in cases if case.point})
-    command = f"launch/campaign kill --num {options.num} --seed {options.seed}" + (
-        f" --only {options.only!r}" if options.only else "")
-    Path(options.table).write_text(table(rows, kinds, time.monotonic() - started, options.seed, command))
-    return any(outcome.wrong for _, outcome in rows)
+            Path(options.table).write_text(table(rows, len(cases), scans, kinds, time.monotonic() - started,
+                                                 options.seed, command))
+    return any(outcome.wrong for _, outcome in rows) or any(each.faults for each in scans)
 
 
 if __name__ == "__main__":

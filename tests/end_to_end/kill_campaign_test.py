@@ -3,12 +3,17 @@
 usage: python kill_campaign_test.py
 """
 
+import re
+import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 from disk_model import STATES, Call, Disk, read_journal, read_tree, write_tree
-from kill_campaign import QUICK_SETTINGS, WAYS, Campaign
+from kill_campaign import FILE_FAULTS, QUICK_SETTINGS, WAYS, Campaign
+from leda_job import environment
+from power_loss_scan import scan
 
 NUM_CASES = 20
 SEED = 3
@@ -77,6 +82,78 @@ class DiskModel(unittest.TestCase):
             self.assertEqual(read_tree(Path(folder) / "tree"), tree)
 
 
+# Does what the library follows; its argument names one thing more that it does not.
+PROGRAM = """
+import mmap, os, shutil, sys
+folder, extra = sys.argv[1:]
+os.mkdir(folder + "/a"); os.makedirs(folder + "/b/c")
+with open(folder + "/a/x", "wb", buffering=0) as file:
+    file.write(b"hello"); os.fsync(file.fileno()); os.pwrite(file.fileno(), b"J", 0)
+    os.writev(file.fileno(), [b" wo", b"rld"])
+with open(folder + "/a/x", "ab") as file: file.write(b"!")
+with open(folder + "/a/x", "r+b") as file: file.truncate(9)
+descriptor = os.open(folder + "/b/c/y", os.O_RDWR | os.O_CREAT); os.posix_fallocate(descriptor, 0, 8192)
+os.rename(folder + "/a/x", folder + "/b/x"); os.rename(folder + "/b/x", folder + "/b/c/z")
+open(folder + "/gone", "w").close(); os.unlink(folder + "/gone"); shutil.rmtree(folder + "/a")
+os.fsync(os.open(folder, os.O_RDONLY))
+if extra == "mmap": mmap.mmap(descriptor, 4096)[:3] = b"abc"
+if extra == "O_TMPFILE": os.open(folder + "/b", os.O_WRONLY | os.O_TMPFILE)
+if extra == "copy_file_range": os.copy_file_range(os.open("/proc/self/exe", os.O_RDONLY), descriptor, 100)
+if extra == "link": os.link(folder + "/b/c/z", folder + "/other")
+if extra == "truncate": os.truncate(folder + "/b/c/z", 1)
+if extra == "child": os.waitpid(os.posix_spawn("/bin/sh", ["sh", "-c", "echo x > " + folder + "/hidden"], {}), 0)
+"""
+
+
+class Library(unittest.TestCase):
+    def run_program(self, extra="", words=""):
+        folder = tempfile.TemporaryDirectory(prefix="leda_library_")
+        self.addCleanup(folder.cleanup)
+        self.watched, journal = Path(folder.name) / "watched", Path(folder.name) / "journal"
+        self.watched.mkdir()
+        variables = {"LD_PRELOAD": str(FILE_FAULTS),
+                     "LEDA_FILE_FAULTS": f"folder={self.watched} log={journal} {words}"}
+        ended = subprocess.run([sys.executable, "-c", PROGRAM, self.watched, extra], capture_output=True, text=True,
+                               timeout=60, env=environment(**variables))
+        return ended, read_journal(journal)
+
+    def test_the_replayed_journal_is_the_folder(self):
+        ended, journal = self.run_program()
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertEqual(Disk(journal).tree(), {"b": None, "b/c": None, "b/c/y": bytes(8192), "b/c/z": b"Jello wor"})
+        self.assertEqual(Disk(journal).tree(), read_tree(self.watched))
+
+    def test_what_it_does_not_follow_is_found(self):
+        for extra in ("mmap", "O_TMPFILE", "copy_file_range", "link", "truncate"):
+            with self.subTest(extra):
+                ended, journal = self.run_program(extra)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                with self.assertRaisesRegex(ValueError, f"cannot be followed: .*{extra}"):
+                    Disk(journal)
+        ended, journal = self.run_program("child")
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertEqual(read_tree(self.watched).keys() - Disk(journal).tree().keys(), {"hidden"})
+
+    def test_the_process_ends_on_the_chosen_side_of_the_chosen_call(self):
+        for when, wanted in (("before", b""), ("half", b"he"), ("after", b"hello")):
+            with self.subTest(when):
+                ended, journal = self.run_program(words=f"rank=0 call=write path=a/x number=1 when={when} kind=kill")
+                self.assertEqual(ended.returncode, -9)
+                self.assertIn("file faults: kill at call 1 of write on a/x", ended.stderr)
+                self.assertEqual(read_tree(self.watched)["a/x"], wanted)
+                self.assertEqual(Disk(journal).tree(), read_tree(self.watched))
+
+
+# What must be fsynced before a checkpoint may be called saved.
+FSYNCS = {
+    "the files": r".*/checkpoints/\.step_[^/]*_tmp-[^/]*/.+",
+    "the checkpoint's own folder": r".*/checkpoints/\.step_[^/]*_tmp-[^/]*",
+    "the folder above it": r".*/checkpoints",
+    "the phase's folder": r"run/[^/]+",
+    "the run's folder": r"run",
+}
+
+
 class Killed(unittest.TestCase):
     def test_nothing_that_was_saved_is_lost(self):
         with tempfile.TemporaryDirectory(prefix="leda_kill_") as folder:
@@ -89,9 +166,23 @@ class Killed(unittest.TestCase):
             self.assertEqual(len(outcomes), NUM_CASES)
             self.assertTrue(any(max(outcome.resumed) > 0 for outcome in outcomes))
             self.the_whole_campaign_leaves_no_kind_of_call_out(campaign)
+            for setting, (*_, calls) in campaign.references.items():
+                with self.subTest(f"scan of {setting}"):
+                    self.power_may_fail_at_every_call(calls)
+
+    def power_may_fail_at_every_call(self, calls):
+        """And an fsync less would be found: the same journal without the calls that a pattern matches."""
+        result = scan(calls)
+        self.assertEqual(result.faults, [])
+        self.assertGreater(result.announced, 0)
+        self.assertGreater(result.num_disks, 100)
+        for what, pattern in FSYNCS.items():
+            without = [call for call in calls if call.operation != "sync" or not re.fullmatch(pattern, call.path)]
+            self.assertLess(len(without), len(calls), what)
+            self.assertTrue(scan(without).faults, f"nothing is lost without the fsync of {what}")
 
     def the_whole_campaign_leaves_no_kind_of_call_out(self, campaign):
-        kinds = {point.kind() for _, points, _ in campaign.references.values() for point in points}
+        kinds = {point.kind() for _, points, *_ in campaign.references.values() for point in points}
         for call in ("open", "write", "fsync", "close", "rename", "mkdir", "unlinkat"):
             self.assertIn(call, {kind[0] for kind in kinds})
         chosen = [(case.point.kind(), case.way) for case in campaign.cases(200, 1) if case.point]

@@ -367,6 +367,10 @@ int posix_fallocate(int descriptor, off_t offset, off_t count) {
       std::to_string(offset + count));
 }
 
+int posix_fallocate64(int descriptor, off64_t offset, off64_t count) {
+  return posix_fallocate(descriptor, offset, count);
+}
+
 int rename(const char* from, const char* to) noexcept {
   static const auto next = next_function<int (*)(const char*, const char*)>("rename");
   return watch_rename("rename", AT_FDCWD, from, AT_FDCWD, to, [&](bool) { return next(from, to); });
@@ -422,6 +426,8 @@ int truncate(const char* path, off_t size) noexcept {
   static const auto next = next_function<int (*)(const char*, off_t)>("truncate");
   return watch_unknown("truncate", watched_path(AT_FDCWD, path), [&] { return next(path, size); });
 }
+
+int truncate64(const char* path, off64_t size) noexcept { return truncate(path, size); }
 
 int link(const char* from, const char* to) noexcept {
   static const auto next = next_function<int (*)(const char*, const char*)>("link");
