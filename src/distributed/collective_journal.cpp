@@ -58,6 +58,11 @@ const JournalEvent* CollectiveJournal::find_begun(std::int64_t sequence) const {
   return nullptr;
 }
 
+std::optional<double> CollectiveJournal::blocked_processor_seconds() const {
+  const std::scoped_lock lock(mutex_);
+  return blocked_thread_ ? blocked_thread_->seconds() : std::nullopt;
+}
+
 JournalSnapshot CollectiveJournal::snapshot() const {
   const std::scoped_lock lock(mutex_);
   JournalSnapshot snapshot;
@@ -78,11 +83,13 @@ JournalSnapshot CollectiveJournal::snapshot() const {
 CollectiveJournal::Blocked::Blocked(CollectiveJournal& journal, std::int64_t sequence) : journal_(journal) {
   const std::scoped_lock lock(journal_.mutex_);
   journal_.waits_in_ = sequence;
+  journal_.blocked_thread_ = ThreadClock::of_this_thread();
 }
 
 CollectiveJournal::Blocked::~Blocked() {
   const std::scoped_lock lock(journal_.mutex_);
   journal_.waits_in_ = 0;
+  journal_.blocked_thread_.reset();
 }
 
 }  // namespace leda::distributed

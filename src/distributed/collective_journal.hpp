@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "distributed/thread_clock.hpp"
+
 namespace leda::distributed {
 
 // A collective as a rank called it. Two ranks that meet in one agree in every field.
@@ -49,7 +51,8 @@ class CollectiveJournal {
   std::int64_t begin(const CollectiveCall& call);
   void finish(std::int64_t sequence);
 
-  // The host is blocked in this collective from construction to destruction. One at a time.
+  // The host, by way of the thread that makes it, is blocked in this collective from construction to destruction. One
+  // at a time.
   class Blocked {
    public:
     Blocked(CollectiveJournal& journal, std::int64_t sequence);
@@ -64,6 +67,8 @@ class CollectiveJournal {
   // Grow with every event, and with every finished collective.
   std::int64_t num_events() const { return num_events_.load(std::memory_order_relaxed); }
   std::int64_t num_finished() const { return num_finished_.load(std::memory_order_relaxed); }
+  // Processor time that the blocked thread has taken in its life; nothing where none is blocked, or it is not known.
+  std::optional<double> blocked_processor_seconds() const;
   JournalSnapshot snapshot() const;
 
  private:
@@ -74,6 +79,7 @@ class CollectiveJournal {
   std::vector<JournalEvent> ring_;
   std::int64_t num_begun_ = 0;
   std::int64_t waits_in_ = 0;  // 0 = not blocked
+  std::optional<ThreadClock> blocked_thread_;
   std::string last_note_;
   std::atomic<std::int64_t> num_events_{0};
   std::atomic<std::int64_t> num_finished_{0};

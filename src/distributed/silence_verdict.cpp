@@ -41,8 +41,8 @@ Groups group(const std::vector<std::optional<RankSign>>& signs, double limit_sec
   return groups;
 }
 
-std::string waiting_text(const Groups& groups) {
-  return groups.waiting_in.empty() ? "no other rank waits for it" : "waiting for it: " + places_text(groups.waiting_in);
+std::string waiting_text(const std::map<std::string, std::vector<int>>& waiting_in) {
+  return waiting_in.empty() ? "no other rank waits for it" : "waiting for it: " + places_text(waiting_in);
 }
 
 SilenceVerdict stuck_at_work(const std::vector<std::optional<RankSign>>& signs, const Groups& groups) {
@@ -60,8 +60,28 @@ SilenceVerdict stuck_at_work(const std::vector<std::optional<RankSign>>& signs, 
   }
   verdict.what = fmt::format("{} stand{} still, at work rather than in a collective", ranks_text(verdict.culprits),
                              verdict.culprits.size() == 1 ? "s" : "");
-  verdict.value = fmt::format("{}; {}", fmt::join(last, "; "), waiting_text(groups));
+  verdict.value = fmt::format("{}; {}", fmt::join(last, "; "), waiting_text(groups.waiting_in));
   return verdict;
+}
+
+// Everybody waits. Nothing where no thread sleeps, or all do: then the wait itself is of that kind.
+std::optional<SilenceVerdict> asleep_in_a_collective(const std::vector<std::optional<RankSign>>& signs,
+                                                     double timeout_seconds) {
+  std::vector<int> asleep;
+  std::map<std::string, std::vector<int>> asleep_in;
+  std::map<std::string, std::vector<int>> waiting_in;
+  for (std::size_t i = 0; i < signs.size(); ++i) {
+    const int rank = static_cast<int>(i);
+    const bool is_asleep = signs[i]->asleep_seconds >= timeout_seconds / 2.0;
+    if (is_asleep) asleep.push_back(rank);
+    (is_asleep ? asleep_in : waiting_in)[signs[i]->doing].push_back(rank);
+  }
+  if (asleep.empty() || waiting_in.empty()) return std::nullopt;
+  return SilenceVerdict{
+      .culprits = asleep,
+      .what = fmt::format("{} stand{} still, asleep inside a collective", ranks_text(asleep),
+                          asleep.size() == 1 ? "s" : ""),
+      .value = fmt::format("takes no processor time: {}; {}", places_text(asleep_in), waiting_text(waiting_in))};
 }
 
 // Everybody waits: for each other in different calls, or in the same one, which then is the network's fault.
@@ -104,7 +124,7 @@ SilenceVerdict judge_silence(const std::vector<std::optional<RankSign>>& signs, 
     return {.culprits = groups.without_sign,
             .what = fmt::format("{} {} no sign of life", ranks_text(groups.without_sign),
                                 groups.without_sign.size() == 1 ? "gives" : "give"),
-            .value = waiting_text(groups)};
+            .value = waiting_text(groups.waiting_in)};
   }
   if (!groups.at_work_too_long.empty()) return stuck_at_work(signs, groups);
   if (!groups.busy.empty()) {
@@ -116,6 +136,7 @@ SilenceVerdict judge_silence(const std::vector<std::optional<RankSign>>& signs, 
     }
     return verdict;
   }
+  if (std::optional<SilenceVerdict> verdict = asleep_in_a_collective(signs, timeout_seconds)) return *verdict;
   return all_wait(groups, signs.size());
 }
 

@@ -12,8 +12,10 @@ namespace leda::distributed {
 struct RankSign {
   double silent_seconds = 0.0;  // since its last event, at the moment of judging
   bool is_waiting = false;      // blocked in a collective; otherwise at work
-  std::int64_t sequence = 0;    // collectives begun so far
-  std::string doing;            // the collective it waits in, or its last event
+  // For how long its thread, blocked in the collective, has taken no processor time. Counted by its own watchdog.
+  double asleep_seconds = 0.0;
+  std::int64_t sequence = 0;  // collectives begun so far
+  std::string doing;          // the collective it waits in, or its last event
 };
 
 struct SilenceVerdict {

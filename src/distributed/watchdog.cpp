@@ -25,6 +25,8 @@ constexpr double kGraceSeconds = 1.0;
 // Ranks come to their verdict together; each lets those before it speak.
 constexpr double kTurnSeconds = 0.3;
 constexpr double kSecondsToEnd = 3.0;
+// A wait that asks takes more of its time than this even where it pauses between; a signal's handler takes less.
+constexpr double kAsleepShare = 1e-3;
 constexpr const char* kVerdictName = "verdict.txt";
 
 const char* state_name(EventState state) {
@@ -132,6 +134,7 @@ void Watchdog::count_time(double seconds) {
   silent_seconds_ = is_quiet ? silent_seconds_.load() + counted : 0.0;
   seconds_since_collective_ = is_in_step ? 0.0 : seconds_since_collective_ + counted;
   seconds_since_sign_ += counted;
+  count_sleep(counted);
   if (!is_quiet || seconds > counted + 1.0) is_sign_outdated_ = true;
   if (options_.folder.empty()) return;
   if (is_in_step && has_sign_ && !has_said_last_word_) {
@@ -140,6 +143,12 @@ void Watchdog::count_time(double seconds) {
     has_sign_ = false;
   }
   keep_sign_current(is_quiet);
+}
+
+void Watchdog::count_sleep(double seconds) {
+  const std::optional<double> before = std::exchange(processor_seconds_, journal_.blocked_processor_seconds());
+  const bool is_asleep = before && processor_seconds_ && *processor_seconds_ - *before < kAsleepShare * seconds;
+  asleep_seconds_ = is_asleep ? asleep_seconds_ + seconds : 0.0;
 }
 
 // At once when the rank falls quiet, and again and again for as long as it meets no other rank.
@@ -161,6 +170,7 @@ std::string Watchdog::sign_text(bool with_events) const {
                {"written_unix_seconds", base::unix_seconds()},
                {"silent_seconds", silent_seconds_.load()},
                {"is_waiting", is_waiting},
+               {"asleep_seconds", asleep_seconds_.load()},
                {"collective", snapshot.waits_in ? snapshot.waits_in->sequence : snapshot.num_begun},
                {"doing", snapshot.waits_in ? snapshot.waits_in->text
                          : waits_on_device ? last_collective_text(snapshot)
@@ -201,6 +211,7 @@ std::vector<std::optional<RankSign>> Watchdog::read_signs() const {
     if (!is_of_this_start || now - written > options_.timeout_seconds / 4.0 + kGraceSeconds) continue;
     signs[static_cast<std::size_t>(rank)] = {.silent_seconds = sign.value("silent_seconds", 0.0) + now - written,
                                              .is_waiting = sign.value("is_waiting", false),
+                                             .asleep_seconds = sign.value("asleep_seconds", 0.0),
                                              .sequence = sign.value("collective", std::int64_t{0}),
                                              .doing = sign.value("doing", "")};
   }

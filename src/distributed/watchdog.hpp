@@ -48,6 +48,7 @@ class Watchdog {
   void watch();
   bool sleep(double seconds);
   void count_time(double seconds);
+  void count_sleep(double seconds);
   void keep_sign_current(bool is_quiet);
   bool write_sign(bool with_events);
   std::string sign_text(bool with_events) const;
@@ -68,6 +69,8 @@ class Watchdog {
   std::int64_t last_finished_ = 0;
   std::atomic<double> silent_seconds_ = 0.0;
   double seconds_since_collective_ = 0.0;
+  std::optional<double> processor_seconds_;   // of the thread that is blocked in a collective
+  std::atomic<double> asleep_seconds_ = 0.0;  // for which it took none
   double seconds_since_sign_ = 0.0;
   bool has_sign_ = false;         // on disk
   bool is_sign_outdated_ = true;  // something happened since it was written

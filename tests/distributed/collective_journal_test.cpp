@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -73,6 +76,28 @@ TEST(CollectiveJournal, ThreadsMayWriteAtOnce) {
   EXPECT_EQ(journal.num_events(), 4000);
   EXPECT_EQ(journal.num_finished(), 2000);
   EXPECT_EQ(journal.snapshot().num_begun, 2000);
+}
+
+TEST(CollectiveJournal, TheBlockedThreadsProcessorTimeGrowsOnlyWhileItRuns) {
+  CollectiveJournal journal;
+  EXPECT_FALSE(journal.blocked_processor_seconds());
+  std::atomic<bool> runs{true};
+  std::atomic<bool> is_over{false};
+  std::thread blocked([&] {
+    const CollectiveJournal::Blocked wait(journal, journal.begin({.operation = "barrier"}));
+    while (runs) continue;
+    is_over.wait(false);
+  });
+  while (journal.blocked_processor_seconds().value_or(0.0) < 0.05) std::this_thread::yield();
+  runs = false;
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const std::optional<double> before = journal.blocked_processor_seconds();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(journal.blocked_processor_seconds(), before);
+  is_over = true;
+  is_over.notify_all();
+  blocked.join();
+  EXPECT_FALSE(journal.blocked_processor_seconds());
 }
 
 }  // namespace

@@ -74,6 +74,34 @@ TEST(SilenceVerdict, AllInTheSameCollectiveIsTheNetworks) {
   EXPECT_THAT(verdict.what, HasSubstr("network"));
 }
 
+RankSign asleep(RankSign sign, double seconds) {
+  sign.asleep_seconds = seconds;
+  return sign;
+}
+
+TEST(SilenceVerdict, OfRanksInTheSameCollectiveTheOneWhoseThreadSleepsIsNamed) {
+  const Signs signs{waiting(7, "barrier"), asleep(waiting(7, "barrier"), 9.0), asleep(waiting(7, "barrier"), 0.5)};
+  const SilenceVerdict verdict = judge_silence(signs, 10.0, 1.0);
+  EXPECT_THAT(verdict.culprits, ElementsAre(1));
+  EXPECT_EQ(verdict.what, "rank 1 stands still, asleep inside a collective");
+  EXPECT_EQ(verdict.value, "takes no processor time: rank 1 in barrier; waiting for it: ranks 0 and 2 in barrier");
+}
+
+TEST(SilenceVerdict, ARankAsleepInAnEarlierCollectiveIsNamedRatherThanBoth) {
+  const SilenceVerdict verdict = judge_silence({waiting(8, "barrier"), asleep(waiting(7, "gather"), 9.0)}, 10.0, 1.0);
+  EXPECT_THAT(verdict.culprits, ElementsAre(1));
+}
+
+TEST(SilenceVerdict, WhereAllSleepInTheirWaitItIsTheNetworks) {
+  const Signs signs{asleep(waiting(7, "barrier"), 9.0), asleep(waiting(7, "barrier"), 9.5)};
+  EXPECT_THAT(judge_silence(signs, 10.0, 1.0).what, HasSubstr("network"));
+}
+
+TEST(SilenceVerdict, AShortSleepIsNone) {
+  const Signs signs{waiting(7, "barrier"), asleep(waiting(7, "barrier"), 4.0)};
+  EXPECT_THAT(judge_silence(signs, 10.0, 1.0).what, HasSubstr("network"));
+}
+
 TEST(SilenceVerdict, RanksAreListedAsAReaderWould) {
   EXPECT_EQ(ranks_text({2}), "rank 2");
   EXPECT_EQ(ranks_text({0, 3}), "ranks 0 and 3");

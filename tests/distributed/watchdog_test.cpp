@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -134,6 +135,37 @@ TEST(Watchdog, LastWordsNameTheRankThatIsBehindAndLeaveItsEvents) {
   for (std::thread& other : others) other.join();
   const auto sign = nlohmann::json::parse(storage::read_text_file(job.folder() / "rank_2.json"));
   EXPECT_EQ(sign.at("events").size(), 4u);
+}
+
+// All ranks of a job of three wait in the same collective; those in `sleepers` without asking, the others as MPI does.
+std::string message_of_waiting_ranks(const std::vector<int>& sleepers) {
+  PretendedJob job(3);
+  std::atomic<bool> is_over{false};
+  std::vector<std::thread> ranks;
+  for (const int rank : {0, 1, 2}) {
+    job.watch(rank);
+    const bool sleeps = std::find(sleepers.begin(), sleepers.end(), rank) != sleepers.end();
+    ranks.emplace_back([&job, &is_over, rank, sleeps] {
+      const auto wait = job.wait_in(rank, "all_reduce");
+      if (sleeps) is_over.wait(false);
+      while (!is_over) std::this_thread::yield();
+    });
+  }
+  const std::string message = job.message(kTimeout + 5.0);
+  is_over = true;
+  is_over.notify_all();
+  for (std::thread& rank : ranks) rank.join();
+  return message;
+}
+
+TEST(Watchdog, NamesTheRankWhoseThreadSleepsInTheCollectiveThatAllWaitIn) {
+  EXPECT_THAT(message_of_waiting_ranks({1}), HasSubstr("rank 1 stands still, asleep inside a collective"));
+  EXPECT_THAT(message_of_waiting_ranks({0, 2}), HasSubstr("ranks 0 and 2 stand still, asleep inside a collective"));
+}
+
+TEST(Watchdog, WhereAllThreadsAskOrAllSleepInTheSameCollectiveItIsTheNetworks) {
+  EXPECT_THAT(message_of_waiting_ranks({}), HasSubstr("the network, or MPI, stands still"));
+  EXPECT_THAT(message_of_waiting_ranks({0, 1, 2}), HasSubstr("the network, or MPI, stands still"));
 }
 
 TEST(Watchdog, WaitsForARankThatNotesItsProgress) {
