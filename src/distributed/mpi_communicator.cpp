@@ -62,8 +62,7 @@ std::int64_t row_elements(const at::Tensor& rows) { return rows.numel() / rows.s
 // The MPI requests of one collective under way, and the tensors they read and write.
 class PendingRequests : public PendingCollective {
  public:
-  PendingRequests(std::vector<at::Tensor> tensors, MpiProgress::Need need)
-      : tensors_(std::move(tensors)), need_(std::move(need)) {}
+  explicit PendingRequests(std::vector<at::Tensor> tensors) : tensors_(std::move(tensors)) {}
   PendingRequests(const PendingRequests&) = delete;
   PendingRequests& operator=(const PendingRequests&) = delete;
 
@@ -82,9 +81,12 @@ class PendingRequests : public PendingCollective {
     requests_.push_back(request);
   }
 
+  // Once all are added.
+  void advance_with(MpiProgress& progress) { need_ = MpiProgress::Need(progress, requests_); }
+
   void wait() override {
     if (requests_.empty()) return;
-    need_ = {};  // waiting moves everything on by itself
+    need_ = {};  // waiting moves everything on by itself, and MPI_Waitall must be alone with its requests
     check_mpi(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
     requests_.clear();
   }
@@ -94,6 +96,13 @@ class PendingRequests : public PendingCollective {
   std::vector<MPI_Request> requests_;
   MpiProgress::Need need_;
 };
+
+// Large ones advance while the rank computes.
+std::unique_ptr<PendingCollective> under_way(std::unique_ptr<PendingRequests> pending, const at::Tensor& largest,
+                                             MpiProgress& progress) {
+  if (static_cast<std::int64_t>(largest.nbytes()) >= kLargeBytes) pending->advance_with(progress);
+  return pending;
+}
 
 // `count` bytes out of each row of a tensor of rows of `row_bytes`: as an MPI type whose next element lies in the next
 // row, so that a piece of every row travels in one call.
@@ -128,7 +137,7 @@ void for_each_piece(std::int64_t total, std::int64_t max_count, const Piece& pie
 }  // namespace
 
 MpiCommunicator::MpiCommunicator(MPI_Comm parent, std::int64_t max_count)
-    : max_count_(max_count), own_progress_(std::make_unique<MpiProgress>(parent)), progress_(*own_progress_) {
+    : max_count_(max_count), own_progress_(std::make_unique<MpiProgress>()), progress_(*own_progress_) {
   duplicate_of(parent);
 }
 
@@ -158,15 +167,11 @@ MpiCommunicator::~MpiCommunicator() {
   MPI_Comm_free(&communicator_);
 }
 
-MpiProgress::Need MpiCommunicator::progress_for(const at::Tensor& tensor) const {
-  return static_cast<std::int64_t>(tensor.nbytes()) >= kLargeBytes ? MpiProgress::Need(progress_) : MpiProgress::Need();
-}
-
 MPI_Op MpiCommunicator::sum_of(at::ScalarType type) const { return type == at::kBFloat16 ? add_bfloat16_ : MPI_SUM; }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor tensor) {
   check_tensor(tensor, "all_reduce");
-  auto pending = std::make_unique<PendingRequests>(std::vector{tensor}, progress_for(tensor));
+  auto pending = std::make_unique<PendingRequests>(std::vector{tensor});
   const MPI_Datatype type = mpi_type(tensor.scalar_type());
   for_each_piece(tensor.numel(), max_count_, [&](std::int64_t first, int count) {
     pending->add("MPI_Iallreduce", [&](MPI_Request* request) {
@@ -174,13 +179,13 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor 
                             sum_of(tensor.scalar_type()), communicator_, request);
     });
   });
-  return pending;
+  return under_way(std::move(pending), tensor, progress_);
 }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
   check_tensor(parts, "reduce_scatter");
   check_tensor(sum, "reduce_scatter");
-  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum}, progress_for(parts));
+  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum});
   const MPI_Datatype type = mpi_type(sum.scalar_type());
   const MPI_Op operation = sum_of(sum.scalar_type());
   if (sum.numel() == 0) return pending;
@@ -189,7 +194,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Ten
       return MPI_Ireduce_scatter_block(bytes_of(parts), bytes_of(sum), static_cast<int>(sum.numel()), type, operation,
                                        communicator_, request);
     });
-    return pending;
+    return under_way(std::move(pending), parts, progress_);
   }
   for (int root = 0; root < size_; ++root) {
     for_each_piece(sum.numel(), max_count_, [&](std::int64_t first, int count) {
@@ -200,13 +205,13 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Ten
       });
     });
   }
-  return pending;
+  return under_way(std::move(pending), parts, progress_);
 }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   check_tensor(part, "all_gather");
   check_tensor(all, "all_gather");
-  auto pending = std::make_unique<PendingRequests>(std::vector{part, all}, progress_for(all));
+  auto pending = std::make_unique<PendingRequests>(std::vector{part, all});
   const auto row_bytes = static_cast<std::int64_t>(part.nbytes());
   for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
     const RowPiece piece(count, row_bytes);
@@ -215,13 +220,13 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor 
                             communicator_, request);
     });
   });
-  return pending;
+  return under_way(std::move(pending), all, progress_);
 }
 
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_to_all(at::Tensor sent, at::Tensor received) {
   check_tensor(sent, "all_to_all");
   check_tensor(received, "all_to_all");
-  auto pending = std::make_unique<PendingRequests>(std::vector{sent, received}, progress_for(sent));
+  auto pending = std::make_unique<PendingRequests>(std::vector{sent, received});
   const std::int64_t row_bytes = row_elements(sent) * sent.element_size();
   for_each_piece(row_bytes, max_count_, [&](std::int64_t first, int count) {
     const RowPiece piece(count, row_bytes);
@@ -230,7 +235,7 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_to_all(at::Tensor 
                            communicator_, request);
     });
   });
-  return pending;
+  return under_way(std::move(pending), sent, progress_);
 }
 
 void MpiCommunicator::broadcast(at::Tensor tensor, int root) {

@@ -39,7 +39,6 @@ class MpiCommunicator : public Communicator {
  private:
   void duplicate_of(MPI_Comm parent);
   MPI_Op sum_of(at::ScalarType type) const;
-  MpiProgress::Need progress_for(const at::Tensor& tensor) const;
 
   MPI_Op add_bfloat16_ = MPI_OP_NULL;
   MPI_Comm communicator_ = MPI_COMM_NULL;

@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <chrono>
-#include <exception>
 #include <functional>
 #include <utility>
 
@@ -26,13 +25,39 @@ std::thread start_without_signals(const std::function<void()>& body) {
   return thread;
 }
 
+enum class Answer { under_way, through, failed };
+
 }  // namespace
 
-MpiProgress::MpiProgress(MPI_Comm parent) {
+struct MpiProgress::UnderWay {
+  explicit UnderWay(std::vector<MPI_Request> all) : requests(std::move(all)) {}
+
+  // Asking about one request that is under way makes MPI look after everything that is.
+  Answer ask() {
+    const std::scoped_lock lock(mutex);
+    while (!requests.empty()) {
+      int is_complete = 0;
+      if (MPI_Request_get_status(requests.back(), &is_complete, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+        return Answer::failed;
+      if (is_complete == 0) return Answer::under_way;
+      requests.pop_back();
+    }
+    return Answer::through;
+  }
+
+  void forget() {
+    const std::scoped_lock lock(mutex);
+    requests.clear();
+  }
+
+  std::mutex mutex;
+  std::vector<MPI_Request> requests;  // those not known to be complete
+};
+
+MpiProgress::MpiProgress() {
   int granted = 0;
   check_mpi(MPI_Query_thread(&granted), "MPI_Query_thread");
   if (granted < MPI_THREAD_MULTIPLE) return;
-  check_mpi(MPI_Comm_dup(parent, &asked_), "MPI_Comm_dup");
   thread_ = start_without_signals([this] { work(); });
 }
 
@@ -44,45 +69,47 @@ MpiProgress::~MpiProgress() {
   }
   changed_.notify_all();
   thread_.join();
-  if (std::uncaught_exceptions() == 0) MPI_Comm_free(&asked_);
 }
 
 void MpiProgress::work() {
   std::unique_lock lock(mutex_);
   while (!is_ending_) {
-    if (num_needs_ == 0) {
+    if (under_way_.empty()) {
       changed_.wait(lock);
       continue;
     }
+    const std::shared_ptr<UnderWay> oldest = under_way_.front();
     lock.unlock();
-    // Nobody ever sends on this communicator; asking makes MPI look after everything that is under way. Of all ranks,
-    // because MPICH looks at no network for the sake of MPI_COMM_SELF.
-    int is_there = 0;
-    const int code = MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, asked_, &is_there, MPI_STATUS_IGNORE);
+    num_asked_.fetch_add(1, std::memory_order_relaxed);
+    const Answer answer = oldest->ask();
     lock.lock();
-    if (code != MPI_SUCCESS) return;  // the thread that waits meets the same fault and reports it
+    if (answer == Answer::failed) return;  // the thread that waits meets the same fault and reports it
+    if (answer == Answer::through) {
+      under_way_.pop_front();
+      continue;
+    }
     changed_.wait_for(lock, kPause, [this] { return is_ending_; });
   }
 }
 
-void MpiProgress::change_needs(int by) {
+void MpiProgress::add(std::shared_ptr<UnderWay> under_way) {
   const std::scoped_lock lock(mutex_);
-  num_needs_ += by;
-  if (by > 0 && num_needs_ == by) changed_.notify_all();
+  under_way_.push_back(std::move(under_way));
+  if (under_way_.size() == 1) changed_.notify_all();
 }
 
-MpiProgress::Need::Need(MpiProgress& progress) : progress_(progress.has_thread() ? &progress : nullptr) {
-  if (progress_ != nullptr) progress_->change_needs(1);
+MpiProgress::Need::Need(MpiProgress& progress, std::vector<MPI_Request> requests) {
+  if (!progress.has_thread()) return;
+  under_way_ = std::make_shared<UnderWay>(std::move(requests));
+  progress.add(under_way_);
 }
 
 MpiProgress::Need::~Need() {
-  if (progress_ != nullptr) progress_->change_needs(-1);
+  if (under_way_ != nullptr) under_way_->forget();
 }
 
-MpiProgress::Need::Need(Need&& other) noexcept : progress_(std::exchange(other.progress_, nullptr)) {}
-
 MpiProgress::Need& MpiProgress::Need::operator=(Need&& other) noexcept {
-  std::swap(progress_, other.progress_);
+  std::swap(under_way_, other.under_way_);
   return *this;
 }
 

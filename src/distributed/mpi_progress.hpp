@@ -1,50 +1,61 @@
 // MPI moves a non-blocking collective on mainly inside MPI calls, and backward makes none for long stretches. While
-// something large is under way, a thread of this class calls into MPI about twice a millisecond, so that sums go on
-// while the rank computes. It never waits inside MPI and completes nothing itself, and sleeps while nothing is under
-// way. Needs MPI_THREAD_MULTIPLE; where MPI grants less there is no thread and sums advance in wait() only.
+// something large is under way, a thread of this class asks MPI about it twice a millisecond, so that sums go on while
+// the rank computes. It never waits inside MPI and completes nothing itself, and sleeps from the moment at which all
+// that it was told of is through, whether or not anybody has waited for it yet.
+// Needs MPI_THREAD_MULTIPLE; where MPI grants less there is no thread and sums advance in wait() only.
 // Owned by the first communicator, used by its duplicates, ends before MPI does.
 #pragma once
 
 #include <mpi.h>
 
+#include <atomic>
 #include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace leda::distributed {
 
 class MpiProgress {
+ private:
+  struct UnderWay;
+
  public:
-  // Asks on a duplicate of `parent`. Collective, as is its end.
-  explicit MpiProgress(MPI_Comm parent);
+  MpiProgress();
   ~MpiProgress();
   MpiProgress(const MpiProgress&) = delete;
   MpiProgress& operator=(const MpiProgress&) = delete;
 
   bool has_thread() const { return thread_.joinable(); }
+  // Times that the thread has asked MPI so far.
+  std::int64_t num_asked() const { return num_asked_.load(std::memory_order_relaxed); }
 
-  // As long as one of these lives, the thread works. From any thread; movable into what is waited for.
+  // As long as one of these lives, the thread may ask about its requests, so it ends before anybody completes or frees
+  // them. Its end waits for the thread's current call into MPI, if that is about them. From any thread.
   class Need {
    public:
     Need() = default;
-    explicit Need(MpiProgress& progress);
+    Need(MpiProgress& progress, std::vector<MPI_Request> requests);
     ~Need();
-    Need(Need&& other) noexcept;
+    Need(Need&& other) noexcept = default;
     Need& operator=(Need&& other) noexcept;
 
    private:
-    MpiProgress* progress_ = nullptr;
+    std::shared_ptr<UnderWay> under_way_;
   };
 
  private:
-  void change_needs(int by);
+  void add(std::shared_ptr<UnderWay> under_way);
   void work();
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  int num_needs_ = 0;
+  std::deque<std::shared_ptr<UnderWay>> under_way_;  // oldest first
   bool is_ending_ = false;
-  MPI_Comm asked_ = MPI_COMM_NULL;
+  std::atomic<std::int64_t> num_asked_{0};
   std::thread thread_;
 };
 

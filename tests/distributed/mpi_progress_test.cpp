@@ -54,15 +54,97 @@ TEST(MpiProgress, ASumGoesOnWhileARankComputes) {
   communicator.barrier();
 }
 
+// A sum over all ranks without a communicator of ours, so that the thread is looked at from outside.
+struct Sum {
+  explicit Sum(std::int64_t num_elements) : numbers(static_cast<std::size_t>(num_elements), 1.0) {
+    MPI_Iallreduce(MPI_IN_PLACE, numbers.data(), static_cast<int>(num_elements), MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD,
+                   &request);
+  }
+  void wait() { MPI_Wait(&request, MPI_STATUS_IGNORE); }
+
+  std::vector<double> numbers;
+  MPI_Request request = MPI_REQUEST_NULL;
+};
+
+// True once the thread has stopped asking. Makes no MPI call.
+bool falls_asleep(const MpiProgress& progress) {
+  const base::Stopwatch stopwatch;
+  std::int64_t before = -1;
+  while (stopwatch.seconds() < kGivingUpSeconds) {
+    const std::int64_t now = progress.num_asked();
+    if (now == before) return true;
+    before = now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  return false;
+}
+
+// Of gradients that are through early in backward nobody asks again until its end.
+TEST(MpiProgress, TheThreadSleepsOnceAllIsThroughThoughNobodyWaitedYet) {
+  MpiProgress progress;
+  ASSERT_TRUE(progress.has_thread());
+  EXPECT_EQ(progress.num_asked(), 0);
+  Sum first(1 << 20);
+  MpiProgress::Need first_need(progress, {first.request});
+  Sum second(1 << 16);
+  MpiProgress::Need second_need(progress, {second.request});
+  EXPECT_TRUE(falls_asleep(progress));
+  EXPECT_GE(progress.num_asked(), 2);
+  const std::int64_t asked = progress.num_asked();
+  first_need = {};
+  second_need = {};
+  first.wait();
+  second.wait();
+  EXPECT_EQ(progress.num_asked(), asked);
+  EXPECT_EQ(first.numbers.back(), second.numbers.front());
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
+// What another rank keeps waiting is asked about until its need ends, and no longer.
+TEST(MpiProgress, TheThreadAsksWhileARankIsMissing) {
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MpiProgress progress;
+  MPI_Request barrier = MPI_REQUEST_NULL;
+  if (rank != 0) MPI_Ibarrier(MPI_COMM_WORLD, &barrier);
+  if (rank != 0) {
+    MpiProgress::Need need(progress, {barrier});
+    const base::Stopwatch stopwatch;
+    while (progress.num_asked() < 20 && stopwatch.seconds() < kGivingUpSeconds) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_GE(progress.num_asked(), 20);
+    need = {};
+    EXPECT_TRUE(falls_asleep(progress));
+  }
+  int is_rank_awaited = 1;
+  if (rank == 0) {
+    int size = 0;
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    for (int other = 1; other < size; ++other) {
+      MPI_Recv(&is_rank_awaited, 1, MPI_INT, other, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    }
+    MPI_Ibarrier(MPI_COMM_WORLD, &barrier);
+  } else {
+    MPI_Send(&is_rank_awaited, 1, MPI_INT, 0, 0, MPI_COMM_WORLD);
+  }
+  MPI_Wait(&barrier, MPI_STATUS_IGNORE);
+}
+
 TEST(MpiProgress, NeedsMayBeMovedAndEndInAnyOrder) {
-  MpiProgress progress(MPI_COMM_WORLD);
-  EXPECT_TRUE(progress.has_thread());
+  MpiProgress progress;
+  std::vector<Sum> sums;
+  sums.reserve(3);
+  for (int i = 0; i < 3; ++i) sums.emplace_back(1 << 14);
   std::vector<MpiProgress::Need> needs;
-  for (int i = 0; i < 3; ++i) needs.emplace_back(progress);
+  for (const Sum& sum : sums) needs.emplace_back(progress, std::vector{sum.request});
   MpiProgress::Need moved = std::move(needs.front());
   needs.clear();
+  sums[2].wait();
+  sums[1].wait();
   moved = {};
-  const MpiProgress::Need again(progress);
+  sums[0].wait();
+  EXPECT_TRUE(falls_asleep(progress));
 }
 
 }  // namespace
