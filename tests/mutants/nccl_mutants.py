@@ -44,6 +44,8 @@ MUTANTS = [
        "  check_cuda(cudaSetDevice(device_index_), \"cudaSetDevice\");\n", "")]),
     ("every_rank_on_device_0", "nccl_connection.cpp",
      [("check_cuda(cudaSetDevice(device_index), \"cudaSetDevice\");", "check_cuda(cudaSetDevice(0), \"cudaSetDevice\");")]),
+    ("stream_not_drained_before_the_end", "nccl_connection.cpp",
+     [("  drain();\n  control_.barrier();\n", "  control_.barrier();\n")]),
     ("destroyed_without_finalize", "nccl_connection.cpp",
      [("  await_success(communicator_, ncclCommFinalize(communicator_), \"ncclCommFinalize\", options_.timeout_seconds);\n",
        "")]),

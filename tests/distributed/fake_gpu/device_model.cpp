@@ -139,6 +139,7 @@ void DeviceModel::launch(Stream& stream, Operation operation, const std::vector<
   }
   for (const Bytes& bytes : reads) accesses_.push_back({bytes, stream.number, position, false, operation.name});
   for (const Bytes& bytes : writes) accesses_.push_back({bytes, stream.number, position, true, operation.name});
+  if (operation.is_collective) latest_collectives_[stream.number] = position;
   stream.queue.push_back(std::move(operation));
 }
 
@@ -181,6 +182,12 @@ void DeviceModel::host_saw(const Clock& clock) { merge(host_clocks_[std::this_th
 
 bool DeviceModel::has_collectives_under_way() const {
   return std::any_of(streams_.begin(), streams_.end(), [](const auto& stream) { return has_collective(*stream); });
+}
+
+bool DeviceModel::host_has_seen_all_collectives() {
+  Clock& seen = host_clocks_[std::this_thread::get_id()];
+  return std::all_of(latest_collectives_.begin(), latest_collectives_.end(),
+                     [&](const auto& latest) { return seen[latest.first] >= latest.second; });
 }
 
 std::vector<std::string> DeviceModel::leftovers() {

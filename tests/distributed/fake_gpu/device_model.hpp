@@ -112,6 +112,8 @@ class DeviceModel {
   bool has_aborted = false;
   int open_groups = 0;
   bool has_collectives_under_way() const;
+  // This host thread has asked a stream or an event that lies behind all collectives so far, and found it done.
+  bool host_has_seen_all_collectives();
 
  private:
   struct Access {
@@ -138,6 +140,7 @@ class DeviceModel {
   int num_streams_ = 0;
   std::vector<Access> accesses_;
   std::map<std::thread::id, Clock> host_clocks_;
+  Clock latest_collectives_;
 };
 
 // Completes requests whose memory is about to go, except while an exception passes: the other ranks may never answer,

@@ -260,7 +260,10 @@ ncclResult_t ncclCommFinalize(ncclComm_t communicator) {
   DeviceModel& model = DeviceModel::current();
   const Lock lock(model.mutex());
   if (!is_usable(communicator, "ncclCommFinalize")) return ncclInvalidArgument;
-  if (model.has_collectives_under_way()) model.note_violation("ncclCommFinalize while collectives are under way");
+  // Done without the host's knowing it is luck: a real device would have been asked to end what may still run.
+  if (model.has_collectives_under_way() || !model.host_has_seen_all_collectives()) {
+    model.note_violation("ncclCommFinalize while collectives are under way");
+  }
   const int polls = model.options().faults.finalize_hangs ? kForEver : 2;
   return in_progress(*communicator, polls, [communicator] {
     communicator->state = ncclSuccess;

@@ -52,6 +52,17 @@ TEST_F(NcclTest, NothingHappensOnTheHostUntilTheComputeStreamIsWaitedFor) {
   EXPECT_TRUE(tensor.equal(at::full({4}, nccl_->size(), at::kFloat)));
 }
 
+// The device may still be at it when the communicator's last user lets go.
+TEST_F(NcclTest, TheEndWaitsForCollectivesThatOnlyTheDeviceWaitsFor) {
+  connect();
+  const at::Tensor tensor = at::full({4}, 1.0, at::kFloat);
+  nccl_->start_all_reduce(tensor)->wait();
+  EXPECT_TRUE(tensor.equal(at::full({4}, 1.0, at::kFloat)));
+  const int num_ranks = nccl_->size();
+  nccl_.reset();
+  EXPECT_TRUE(tensor.equal(at::full({4}, num_ranks, at::kFloat)));
+}
+
 TEST_F(NcclTest, AnyThreadMayStartACollective) {
   connect();
   const at::Tensor tensor = at::full({4}, 1.0, at::kFloat);
