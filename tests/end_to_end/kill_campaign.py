@@ -9,6 +9,7 @@ usage: python kill_campaign.py TABLE.md [--num N] [--seed N] [--only WORD]    ex
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,7 +31,7 @@ from resume_cases import FOLDERS, OPTIONS, STAGES, STEPS
 FILE_FAULTS = PROGRAMS.parent / "lib" / "file_faults.so"
 AT_ONCE = 2
 SHARE_AT_ANY_MOMENT = 0.15
-MAX_TRIES = 4  # of a case whose moment did not come: saves are put off to other steps where the machine is busy
+MAX_TRIES = 6  # of a case whose moment did not come: saves are put off to other steps where the machine is busy
 # One checkpoint is kept, so that every save ends with removing the one before.
 CAMPAIGN_OPTIONS = {"checkpoint.every_num_steps": 2, "checkpoint.keep_last": 1}
 SHARDED = {"checkpoint.max_file_bytes": 20000}  # from three ranks on: every rank writes
@@ -162,19 +163,20 @@ class Campaign:
             chosen.append(Case(stage, ranks, share_of_run=chance.uniform(0.2, 1.0), victim=chance.randrange(-1, ranks)))
         return chosen
 
-    def strike(self, case, case_folder):
-        """Whether it came to that."""
+    def strike(self, case, case_folder, num_before):
+        """Whether it came to that. Of a run that ends before the moment came, the next try is at an earlier one."""
         command = self.command(case.stage, case.ranks, case_folder)
         if case.point is None:
             with Running(command, case.ranks, 120) as running:
-                time.sleep(case.share_of_run * self.references[case.stage, case.ranks][2])
+                time.sleep(case.share_of_run * 0.7**num_before * self.references[case.stage, case.ranks][2])
                 if running.process.poll() is not None:
                     return False
                 ranks = running.ranks()
                 if case.victim < 0:
                     kill_all(running.process)
                 elif case.victim < len(ranks):
-                    os.kill(ranks[case.victim], 9)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(ranks[case.victim], 9)
                 return running.ended().code == 137
         point = case.point
         faults = (f"folder={case_folder} log={case_folder}.journal rank={point.rank} call={point.call} "
@@ -208,7 +210,7 @@ class Campaign:
             for left in self.folder.glob(f"case_{number}.journal*"):
                 left.unlink()
             case_folder.mkdir()
-            if self.strike(case, case_folder):
+            if self.strike(case, case_folder, tries):
                 break
         else:
             outcome.wrong.append(f"its moment did not come in {MAX_TRIES} runs")
