@@ -1,4 +1,4 @@
-"""Power loss at every single call of a run, in every state of the disk, without a start: by the journal alone.
+"""Kill -9 and power loss at every single call of a run, in every state of the disk, without a start: by the journal alone.
 
 A disk passes when a checkpoint lies on it, of the last step announced as saved or a later one, with the bytes that it
 had when it got its name, and none is there in part. kill_campaign.py makes real starts from a choice of such disks.
@@ -78,8 +78,10 @@ def scan(calls):
             whole[int(match[2])] = listed(files_below(disk.tree(), call.fields[1]))
         if not announces and ("/checkpoints" not in call.path or call.operation == "none" or is_of_hidden_file(call)):
             continue  # the disk holds the same checkpoints as before
-        for state in STATES:
+        # A kill of all processes leaves the files as they are.
+        trees = {"kill -9": disk.tree(), **{state: disk.after_power_loss(state) for state in STATES}}
+        for state, tree in trees.items():
             result.num_disks += 1
             result.faults += [f"after call {number}, {call.name} on {call.path}, {state}: {fault}"
-                              for fault in check(disk.after_power_loss(state), whole, result.announced)]
+                              for fault in check(tree, whole, result.announced)]
     return result
