@@ -9,9 +9,8 @@ import re
 import signal
 import unittest
 
-from leda_job import PROGRAMS, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run
+from leda_job import INJECTOR, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run
 
-INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 STEPS = 1000  # seconds, on a fast machine too
 PHASE = "without_leda"
 

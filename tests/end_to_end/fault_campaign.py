@@ -9,7 +9,6 @@ usage: python fault_campaign.py TABLE.md [FIRST:LAST]    writes the table; exit 
 """
 
 import dataclasses
-import os
 import random
 import re
 import shutil
@@ -21,9 +20,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from leda_job import PROGRAMS, REPOSITORY, TINY_OPTIONS, PHANTOM_OPTIONS, TRAIN, as_arguments, environment, kill_all
+from campaign_page import commit, machine, say
+from leda_job import INJECTOR, PHANTOM_OPTIONS, TINY_OPTIONS, TRAIN, as_arguments, environment, kill_all
 
-INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 SEED = 20
 TIMEOUT = 4.0        # distributed.timeout_seconds
 MAX_SECONDS = 120.0  # then the job is taken for hung
@@ -328,14 +327,6 @@ def named_ranks(output):
     return blamed
 
 
-def say(text):
-    print(text, flush=True)
-
-
-def command_text(*command):
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()
-
-
 def table(rows, seconds):
     hung = sum(outcome.is_hung for _, outcome, _ in rows)
     silent = sum(any("silent success" in fault for fault in faults) for _, _, faults in rows)
@@ -352,8 +343,7 @@ def table(rows, seconds):
         f"- distributed.timeout_seconds = {TIMEOUT:g}, one thread a rank; "
         + "; ".join(f"stage {n}: {s.steps} steps, faults of a step in step {s.faulty}, of a checkpoint at {s.checkpoint}"
                     for n, s in STAGES.items()) + f"; seed {SEED}",
-        f"- commit {command_text('git', 'rev-parse', '--short', 'HEAD')}; "
-        f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, {AT_ONCE} jobs at once; "
+        f"- commit {commit()}; {machine()}, {AT_ONCE} jobs at once; "
         f"{seconds / 60:.0f} minutes; "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}",
         "",

@@ -22,10 +22,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from campaign_page import commit, machine, say
 from disk_model import STATES, Disk, read_journal, read_tree, write_tree
-from leda_job import PROGRAMS, TRAIN, Running, as_arguments, checkpoints, kill_all, log_lines
+from leda_job import (PROGRAMS, TRAIN, Running, as_arguments, checkpoints, differing_files, final_files, kill_all,
+                      log_lines)
 from power_loss_scan import scan
-from resume_campaign import command_text, differing_files, final_files, say
 from resume_cases import FOLDERS, OPTIONS, STAGES, STEPS
 
 FILE_FAULTS = PROGRAMS.parent / "lib" / "file_faults.so"
@@ -272,8 +273,7 @@ def table(rows, planned, scans, kinds, seconds, seed, command):
         f"in {sum(outcome.announced > 0 for _, outcome in rows)} cases a checkpoint had been announced as saved",
         f"- {STEPS} steps of a tiny training, saved every {CAMPAIGN_OPTIONS['checkpoint.every_num_steps']} steps, one "
         f"checkpoint kept, archives dealt out over the ranks from three ranks on; seed {seed}",
-        f"- commit {command_text('git', 'rev-parse', '--short', 'HEAD')}; "
-        f"{command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores, {AT_ONCE} runs at once; "
+        f"- commit {commit()}; {machine()}, {AT_ONCE} runs at once; "
         f"{seconds / 60:.0f} minutes; {time.strftime('%Y-%m-%d', time.gmtime())}",
         "",
         "\"Saved\" is the newest checkpoint that the run had announced when it was struck (0: none), \"from\" the steps from "

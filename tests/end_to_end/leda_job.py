@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(os.environ.get("LEDA_BINARY_FOLDER", REPOSITORY / "build")).resolve() / "bin"
 TRAIN = str(PROGRAMS / "leda_dist_train")
 DATA = str(PROGRAMS / "leda_data")
+INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 
 # Those of launch/environment, and yielding while waiting: here more ranks run than there are cores.
 MPI_ENVIRONMENT = {
@@ -208,6 +209,28 @@ def last_step(phase_folder):
 def checkpoints(phase_folder):
     """Complete ones, oldest first."""
     return sorted((phase_folder / "checkpoints").glob("step_*"))
+
+
+def newest_step(folder):
+    saved = checkpoints(folder)
+    return int(saved[-1].name.removeprefix("step_")) if saved else 0
+
+
+def final_files(folder):
+    """Manifest, every file that it lists, and what the training hands on; None where there is no end yet."""
+    saved = checkpoints(folder)
+    if not saved:
+        return None
+    manifest = saved[-1] / "manifest.json"
+    names = [file["name"] for file in json.loads(manifest.read_text())["files"]]
+    paths = [manifest, *(saved[-1] / name for name in names), *folder.glob("*.safetensors")]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def differing_files(found, wanted):
+    if found is None:
+        return ["no checkpoint"]
+    return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
 
 
 class JobTestCase(unittest.TestCase):

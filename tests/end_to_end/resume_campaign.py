@@ -8,21 +8,20 @@ import collections
 import dataclasses
 import itertools
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from leda_job import PROGRAMS, REPOSITORY, TRAIN, as_arguments, checkpoints, log_lines, run
+from campaign_page import commit, machine, say
+from leda_job import (INJECTOR, TRAIN, as_arguments, checkpoints, differing_files, final_files, log_lines, newest_step,
+                      run)
 from resume_cases import (FOLDERS, HORIZON_STEPS, HORIZONS, OPTIONS, PLAIN, RANKS, SEED, STAGES, STEPS, TIME_LIMIT, Move,
                           all_cases, all_moves)
 
-INJECTOR = PROGRAMS.parent / "lib" / "fault_injector.so"
 AT_ONCE = 3  # runs; half of their time they wait for mpirun to end
 MAX_STARTS = 100
 NUM_SLICES = 12
@@ -50,28 +49,6 @@ class ElasticOutcome:
     difference: float = 0.0
     where: str = ""
     of_norms: float = 0.0
-
-
-def newest_step(folder):
-    saved = checkpoints(folder)
-    return int(saved[-1].name.removeprefix("step_")) if saved else 0
-
-
-def final_files(folder):
-    """Manifest, every file that it lists, and what the training hands on; None where there is no end yet."""
-    saved = checkpoints(folder)
-    if not saved:
-        return None
-    manifest = saved[-1] / "manifest.json"
-    names = [file["name"] for file in json.loads(manifest.read_text())["files"]]
-    paths = [manifest, *(saved[-1] / name for name in names), *folder.glob("*.safetensors")]
-    return {path.name: path.read_bytes() for path in paths}
-
-
-def differing_files(found, wanted):
-    if found is None:
-        return ["no checkpoint"]
-    return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
 
 
 def losses_of(folder):
@@ -266,14 +243,6 @@ class Campaign:
                 outcome.where = f"{key[1]} of step {key[0]}, {phase}"
 
 
-def say(text):
-    print(text, flush=True)
-
-
-def command_text(*command):
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()
-
-
 def as_ranges(steps):
     """[1, 2, 3, 5] as 1-3, 5."""
     runs = []
@@ -323,7 +292,7 @@ def head_of(title, kind, outcomes, num_starts, head):
         f"Made by `launch/campaign resume {kind}`. What is promised: [methods/preemption.md](../methods/preemption.md).",
         "",
         f"- {len(outcomes)} of {head['planned']} runs, of {num_starts} starts; {passed} passed",
-        f"- commit {head['commit']}; {command_text('mpirun', '--version').splitlines()[0]}; {os.cpu_count()} cores; "
+        f"- commit {head['commit']}; {machine()}; "
         f"{(time.monotonic() - head['started']) / 60:.0f} minutes; {time.strftime('%Y-%m-%d', time.gmtime())}",
         "- 5 of 12 slices a step, learning rate with warm-up and decline, clipping; the discriminator acts from the fifth "
         f"update on; options: `tests/end_to_end/resume_cases.py`; seed {SEED}",
@@ -406,7 +375,7 @@ def try_elastic(campaign, page, word, head):
 
 def main(arguments):
     page, kind, word = Path(arguments[0]), arguments[1], arguments[2] if len(arguments) > 2 else ""
-    head = {"started": time.monotonic(), "commit": command_text("git", "rev-parse", "--short", "HEAD")}
+    head = {"started": time.monotonic(), "commit": commit()}
     with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
         return {"exact": try_exact, "elastic": try_elastic}[kind](Campaign(Path(folder)), page, word, head)
 

@@ -11,7 +11,8 @@ import time
 import traceback
 from pathlib import Path
 
-from leda_job import REPOSITORY, checkpoints, endless, last_step, run
+from campaign_page import commit, mpirun_version, output_of, say
+from leda_job import checkpoints, endless, last_step, run
 from slurm_test import NUM_STEPS, SlurmTestCase
 
 
@@ -103,10 +104,6 @@ class Campaign(SlurmTestCase):
 EVENTS = ("requeue_without_warning", "node_lost", "requeue_limit", "time_limit", "pipeline_and_sweep")
 
 
-def output_of(*command):
-    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()
-
-
 def table(rows, seconds):
     slurm = output_of("slurmctld", "-V") or output_of("/usr/sbin/slurmctld", "-V")
     lines = [
@@ -114,9 +111,9 @@ def table(rows, seconds):
         "Made by `launch/campaign slurm`. What the scripts do: [slurm.md](../slurm.md). Preemption, cancellation and killed "
         "ranks are in the test suite (`tests/end_to_end/slurm_test.py`).", "",
         f"- {len(rows)} events, {sum(passed for *_, passed in rows)} passed",
-        f"- {slurm}, {output_of('mpirun', '--version').splitlines()[0]}; four nodes on one machine of {os.cpu_count()} cores; jobs of "
+        f"- {slurm}, {mpirun_version()}; four nodes on one machine of {os.cpu_count()} cores; jobs of "
         f"2 nodes x 2 ranks, stage 1 of {NUM_STEPS} steps; SlurmdTimeout 10 s, KillWait 5 s",
-        f"- commit {output_of('git', 'rev-parse', '--short', 'HEAD')}; {seconds / 60:.0f} minutes; "
+        f"- commit {commit()}; {seconds / 60:.0f} minutes; "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}", "",
         "| event | launcher | what became of the job | seconds | verdict |", "|---|---|---|---|---|"]
     for event, launcher, text, duration, passed in rows:
@@ -141,7 +138,7 @@ def main(arguments):
                     traceback.print_exc()
                     text, passed = "see the messages of the campaign", False
                 rows.append((name, launcher, text, time.monotonic() - start, passed))
-                print(f"{name} {launcher}: {text} ({rows[-1][3]:.0f} s)", flush=True)
+                say(f"{name} {launcher}: {text} ({rows[-1][3]:.0f} s)")
     finally:
         Campaign.doClassCleanups()
     Path(arguments[0]).write_text(table(rows, time.monotonic() - begun))

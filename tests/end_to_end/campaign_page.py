@@ -1,0 +1,26 @@
+"""What the pages of all campaigns say of themselves: the commit, and the machine they were made on."""
+
+import os
+import subprocess
+
+from leda_job import REPOSITORY
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def output_of(*command):
+    return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()
+
+
+def commit():
+    return output_of("git", "rev-parse", "--short", "HEAD")
+
+
+def mpirun_version():
+    return output_of("mpirun", "--version").splitlines()[0]
+
+
+def machine():
+    return f"{mpirun_version()}; {os.cpu_count()} cores"
