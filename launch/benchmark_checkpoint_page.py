@@ -47,7 +47,7 @@ def store_section(report):
 def torch_section(report):
     megabytes = report["num_bytes"] / 1e6
     if not report["torch"]:
-        return ["", "Not measured: PyTorch, because it is not installed (launch/setup --benchmark-tools)."]
+        return ["", "Not measured: PyTorch, because it is not installed (launch/setup --python-tools)."]
     ours = report["store"][0]["seconds"]
     lines = ["", "## Beside PyTorch", "",
              "The same state in one process; files fsynced, read from the disk. torch.save and torch.distributed.checkpoint "

@@ -208,7 +208,7 @@ def read_options():
 
 def why_impossible(part):
     if part == "ddp" and not DDP_PYTHON.exists():
-        return "PyTorch is not installed (launch/setup --benchmark-tools)"
+        return "PyTorch is not installed (launch/setup --python-tools)"
     if part in ("overlap", "forecast") and not ShapedLink.is_possible():
         return "links are shaped in network namespaces, for which root and iproute2 are needed, outside a chroot"
     return ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = Path(os.environ.get("LEDA_BINARY_FOLDER", REPOSITORY / "build")) / "bin" / "distributed_benchmark"
-DDP_PYTHON = REPOSITORY / ".deps" / "benchmark" / "bin" / "python"
+DDP_PYTHON = REPOSITORY / ".deps" / "python" / "bin" / "python"
 DDP_SCRIPT = REPOSITORY / "tests" / "benchmarks" / "ddp_step.py"
 TIMEOUT_SECONDS = 300
 
