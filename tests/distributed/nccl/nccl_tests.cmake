@@ -45,8 +45,8 @@ if(LEDA_HAS_NCCL)
   set_tests_properties(nccl_mutants PROPERTIES TIMEOUT 900 LABELS "distributed;nccl;mpi" PROCESSORS 2
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT}")
 
-  # For the ordinary build: preset cuda has no programs without GPUs to compare with.
-  if(NOT LEDA_CUDA)
+  # For the ordinary build: preset cuda has no programs without GPUs to compare with, and a sanitizer links otherwise.
+  if(NOT LEDA_CUDA AND NOT LEDA_SANITIZE)
     add_test(NAME cuda_link COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/distributed/gpu/cuda_link_test.py)
     set_tests_properties(cuda_link PROPERTIES TIMEOUT 120 LABELS "distributed;nccl"
       ENVIRONMENT "LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
