@@ -71,7 +71,10 @@ std::map<std::int64_t, fs::path> find_checkpoints(const fs::path& folder) {
 
 void remove_leftovers(const fs::path& folder, const fs::path& except, logging::Console& console) {
   const std::string own = except.filename().string();
-  for (const std::string& name : names_in(folder)) {
+  const std::vector<std::string> names = names_in(folder);
+  // A kill may have come between a rename and its fsync: what is removed has lost its name on the disk, too.
+  if (!names.empty()) storage::sync_folder(folder);
+  for (const std::string& name : names) {
     if (!own.empty() && name.find(own) != std::string::npos) continue;
     if (const std::optional<std::int64_t> step = step_of_replaced(name)) {
       const fs::path final_path = folder / step_folder_name(*step);
