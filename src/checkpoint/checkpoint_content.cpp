@@ -39,7 +39,10 @@ void broadcast_checkpoint(distributed::Communicator& communicator, LoadedCheckpo
   const bool is_source = communicator.rank() == 0;
   Json head;
   if (is_source) {
-    head = {{"step", checkpoint.step}, {"is_last", checkpoint.is_last}, {"archives", Json::object()}};
+    head = {{"step", checkpoint.step},
+            {"is_last", checkpoint.is_last},
+            {"manifest", checkpoint.manifest_checksum},
+            {"archives", Json::object()}};
     for (const auto& [stem, archive] : checkpoint.content.archives) head["archives"][stem] = describe(archive);
   }
   head = Json::parse(distributed::broadcast_text(communicator, is_source ? head.dump() : "", 0));
@@ -48,6 +51,7 @@ void broadcast_checkpoint(distributed::Communicator& communicator, LoadedCheckpo
   if (!is_source) {
     checkpoint.step = head.at("step").get<std::int64_t>();
     checkpoint.is_last = head.at("is_last").get<bool>();
+    checkpoint.manifest_checksum = head.at("manifest").get<std::string>();
     for (const auto& [stem, archive] : head.at("archives").items()) {
       checkpoint.content.archives[stem] = make_described(archive);
     }

@@ -21,6 +21,7 @@ struct LoadedCheckpoint {
   CheckpointContent content;
   std::string provenance_json;    // as it was saved; empty where it is missing or damaged
   std::string provenance_damage;  // why it is not believed; empty where it is sound or missing
+  std::string manifest_checksum;  // XXH3-64 of the manifest's text: of equal ones, all that is listed is equal
 };
 
 // Collective: every rank gets rank 0's checkpoint.

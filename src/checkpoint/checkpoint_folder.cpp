@@ -163,15 +163,18 @@ storage::TensorArchive read_archive(const std::filesystem::path& folder, const L
   }
 }
 
-// Two files at once, where there are several: at the ends of one the disk works for the other. What fails first, in the
-// order of the list, is thrown.
+// Two files at once, where there are several and this is the host's only reader: at the ends of one the disk works for
+// the other. What fails first, in the order of the list, is thrown.
 std::vector<storage::TensorArchive> read_archives(const std::filesystem::path& folder,
-                                                  const std::vector<ListedFile>& files) {
+                                                  const std::vector<ListedFile>& files, const ReadingPlace& place) {
   std::vector<storage::TensorArchive> archives(files.size());
   std::vector<std::exception_ptr> failures(files.size());
+  const std::size_t begin =
+      files.size() * static_cast<std::size_t>(place.local_rank) / static_cast<std::size_t>(place.local_size);
   std::atomic<std::size_t> next{0};
   const auto read_some = [&] {
-    for (std::size_t i = next++; i < files.size(); i = next++) {
+    for (std::size_t turn = next++; turn < files.size(); turn = next++) {
+      const std::size_t i = (begin + turn) % files.size();
       try {
         archives[i] = read_archive(folder, files[i]);
       } catch (...) {
@@ -181,7 +184,7 @@ std::vector<storage::TensorArchive> read_archives(const std::filesystem::path& f
   };
   {
     std::future<void> other;
-    if (files.size() > 1) other = std::async(std::launch::async, read_some);
+    if (files.size() > 1 && place.local_size == 1) other = std::async(std::launch::async, read_some);
     read_some();
   }
   for (const std::exception_ptr& failure : failures) {
@@ -346,11 +349,12 @@ std::string manifest_checksum(const std::filesystem::path& folder) {
 }
 
 LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std::int64_t step,
-                                        const std::string& run_identity) {
+                                        const std::string& run_identity, const ReadingPlace& place) {
   return as_damage([&] {
     const Manifest manifest = read_manifest_of(folder, step);
     if (!is_of_run(manifest, run_identity)) throw foreign(folder, manifest, run_identity);
     LoadedCheckpoint checkpoint;
+    checkpoint.manifest_checksum = checksum_of(manifest_text(manifest));
     checkpoint.step = manifest.step;
     checkpoint.is_last = manifest.is_last;
     std::vector<ListedFile> archive_files;
@@ -366,7 +370,7 @@ LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std
       }
     }
     std::map<std::string, ArchiveParts> archives;
-    std::vector<storage::TensorArchive> parts = read_archives(folder, archive_files);
+    std::vector<storage::TensorArchive> parts = read_archives(folder, archive_files, place);
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto name = parse_archive_file_name(archive_files[i].name, manifest.version > 1);
       archives[name->stem].add(*name, std::move(parts[i]));

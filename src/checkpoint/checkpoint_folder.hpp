@@ -78,9 +78,15 @@ bool is_same_checkpoint(const std::filesystem::path& folder, const std::filesyst
 // XXH3-64 of the text of manifest.json, and with it of all that the checkpoint holds. Error(data) where there is none.
 std::string manifest_checksum(const std::filesystem::path& folder);
 
+// Which of the readers on this host this is: each begins with other files, and finds those of the others in memory.
+struct ReadingPlace {
+  int local_rank = 0;
+  int local_size = 1;
+};
+
 // Verified, of this run, and read, in one pass over the files. Throws Damage, Foreign; Error(data) for a newer format
 // version.
 LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std::int64_t step,
-                                        const std::string& run_identity);
+                                        const std::string& run_identity, const ReadingPlace& place);
 
 }  // namespace leda::checkpoint

@@ -14,6 +14,7 @@
 #include "checkpoint/part_record.hpp"
 #include "checkpoint/rank_zero.hpp"
 #include "checkpoint/save_outcome_text.hpp"
+#include "checkpoint/shared_reading.hpp"
 #include "checkpoint/write_probe.hpp"
 
 namespace leda::checkpoint {
@@ -23,7 +24,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxCosts = 16;
 
-base::Error none_usable(const fs::path& folder, const std::string& reasons) {
+base::ErrorOnAllRanks none_usable(const fs::path& folder, const std::string& reasons) {
   return {base::ExitCode::data,
           {.what = fmt::format("no checkpoint in {} is usable", folder.string()),
            .value = reasons,
@@ -169,66 +170,52 @@ void CheckpointStore::save_last(std::int64_t step, const CheckpointContent& cont
   save(SaveRequest{.step = step, .is_last = true}, content, provenance_json);
 }
 
+// By step. All ranks look for the same names.
+std::map<std::int64_t, fs::path> CheckpointStore::checkpoints_on_rank_zero() {
+  const auto names = nlohmann::json::parse(on_rank_zero(communicator_, [this] {
+    auto found = nlohmann::json::array();
+    for (const auto& [step, path] : find_checkpoints(folder_)) found.push_back({step, path.filename().string()});
+    return found.dump();
+  }));
+  std::map<std::int64_t, fs::path> checkpoints;
+  for (const auto& entry : names) checkpoints.emplace(entry.at(0), folder_ / entry.at(1).get<std::string>());
+  return checkpoints;
+}
+
 std::optional<LoadedCheckpoint> CheckpointStore::load_newest() {
   finish();
-  std::optional<LoadedCheckpoint> checkpoint;
-  const std::string found = on_rank_zero(communicator_, [&] {
-    checkpoint = read_newest();
-    return checkpoint ? "one" : "none";
-  });
-  if (found == "none") return std::nullopt;
-  if (!checkpoint) checkpoint.emplace();
-  broadcast_checkpoint(communicator_, *checkpoint);
-  return checkpoint;
+  const auto checkpoints = checkpoints_on_rank_zero();
+  std::string reasons;
+  std::optional<base::ErrorOnAllRanks> foreign_error;
+  for (auto entry = checkpoints.rbegin(); entry != checkpoints.rend(); ++entry) {
+    const auto& [step, path] = *entry;
+    SharedReading reading = read_on_all_ranks(path, step, run_identity_, communicator_, console_);
+    if (reading.checkpoint) {
+      warn_of_provenance(*reading.checkpoint, console_);
+      return std::move(reading.checkpoint);
+    }
+    if (reasons.empty()) foreign_error = reading.foreign_error;
+    damaged_steps_.insert(step);
+    console_.warn(fmt::format("passing over the {} checkpoint {}: {}", reading.foreign_error ? "foreign" : "damaged",
+                              path.string(), reading.reason));
+    reasons += fmt::format("{}step {}: {}", reasons.empty() ? "" : "; ", step, reading.reason);
+  }
+  if (checkpoints.empty()) return std::nullopt;
+  // The newest says best what is wrong with the folder.
+  if (foreign_error) throw base::ErrorOnAllRanks(*foreign_error);
+  throw none_usable(folder_, reasons);
 }
 
 LoadedCheckpoint CheckpointStore::load_step(std::int64_t step) {
   finish();
-  LoadedCheckpoint checkpoint;
-  on_rank_zero(communicator_, [&] {
-    const auto found = find_checkpoints(folder_);
-    const auto place = found.find(step);
-    const fs::path path = place == found.end() ? folder_ / step_folder_name(step) : place->second;
-    try {
-      checkpoint = read_checkpoint_folder(path, step, run_identity_);
-    } catch (const Foreign& foreign) {
-      throw foreign.error();
-    } catch (const Damage& damage) {
-      throw none_usable(folder_, fmt::format("step {}: {}", step, damage.what()));
-    }
-    warn_of_provenance(checkpoint, console_);
-    return std::string();
-  });
-  broadcast_checkpoint(communicator_, checkpoint);
-  return checkpoint;
-}
-
-std::optional<LoadedCheckpoint> CheckpointStore::read_newest() {
-  const auto checkpoints = find_checkpoints(folder_);
-  std::string reasons;
-  std::optional<base::Error> foreign_error;
-  const auto pass_over = [&](std::int64_t step, const fs::path& path, const std::string& kind,
-                             const std::string& reason) {
-    damaged_steps_.insert(step);
-    console_.warn(fmt::format("passing over the {} checkpoint {}: {}", kind, path.string(), reason));
-    reasons += fmt::format("{}step {}: {}", reasons.empty() ? "" : "; ", step, reason);
-  };
-  for (auto entry = checkpoints.rbegin(); entry != checkpoints.rend(); ++entry) {
-    const auto& [step, path] = *entry;
-    try {
-      LoadedCheckpoint checkpoint = read_checkpoint_folder(path, step, run_identity_);
-      warn_of_provenance(checkpoint, console_);
-      return checkpoint;
-    } catch (const Foreign& foreign) {
-      if (reasons.empty()) foreign_error = foreign.error();
-      pass_over(step, path, "foreign", foreign.what());
-    } catch (const Damage& damage) {
-      pass_over(step, path, "damaged", damage.what());
-    }
-  }
-  if (checkpoints.empty()) return std::nullopt;
-  // The newest says best what is wrong with the folder.
-  throw foreign_error ? *foreign_error : none_usable(folder_, reasons);
+  const auto checkpoints = checkpoints_on_rank_zero();
+  const auto place = checkpoints.find(step);
+  const fs::path path = place == checkpoints.end() ? folder_ / step_folder_name(step) : place->second;
+  SharedReading reading = read_on_all_ranks(path, step, run_identity_, communicator_, console_);
+  if (reading.foreign_error) throw base::ErrorOnAllRanks(*reading.foreign_error);
+  if (!reading.checkpoint) throw none_usable(folder_, fmt::format("step {}: {}", step, reading.reason));
+  warn_of_provenance(*reading.checkpoint, console_);
+  return std::move(*reading.checkpoint);
 }
 
 void CheckpointStore::mark_best(std::int64_t step) {

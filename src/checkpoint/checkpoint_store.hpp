@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -76,9 +77,9 @@ class CheckpointStore {
   // Of the newest successful saves, newest last, at most 16; the same on every rank.
   const std::vector<SaveCost>& costs() const { return costs_; }
 
-  // The newest complete one of this run, the same on every rank; rank 0 reads it. Others are warned about with the
-  // reason and passed over. nullopt: there is none at all. Error(data): some exist and none is usable, or the newest is
-  // of a newer format.
+  // The newest complete one of this run, the same on every rank, which reads and verifies it itself; what rank 0 finds
+  // holds for all. Others are warned about with the reason and passed over. nullopt: there is none at all. Error(data):
+  // some exist and none is usable, or the newest is of a newer format.
   std::optional<LoadedCheckpoint> load_newest();
   // Error(data) where that step is missing, damaged or of another run.
   LoadedCheckpoint load_step(std::int64_t step);
@@ -96,7 +97,7 @@ class CheckpointStore {
   SaveJob make_job(const SaveRequest& request, const CheckpointContent& content, const std::string& provenance_json);
   SaveOutcome settle();
   void wait_for_writer(const std::function<bool()>& is_hasty = {});
-  std::optional<LoadedCheckpoint> read_newest();
+  std::map<std::int64_t, std::filesystem::path> checkpoints_on_rank_zero();
 
   std::filesystem::path folder_;
   CheckpointOptions options_;
