@@ -50,8 +50,7 @@ base::StopRequest TrainingLoop::run() {
   distributed::StopAgreement agreement(context_.communicator);
   logging::ProgressLine progress(context_.console, plan_.title, plan_.num_steps, step_,
                                  context_.options.logging.progress_seconds);
-  catch_up_on_validation();
-  base::StopRequest stop = base::StopRequest::none;
+  base::StopRequest stop = catch_up_on_validation(agreement);
   while (step_ < plan_.num_steps && stop == base::StopRequest::none) {
     try {
       stop = train(agreement, progress);
@@ -60,7 +59,7 @@ base::StopRequest TrainingLoop::run() {
         take_outcome(store_.finish());
         throw;
       }
-      roll_back(fault);
+      stop = roll_back(fault, agreement);
     }
   }
   progress.finish();
@@ -127,7 +126,7 @@ bool TrainingLoop::may_roll_back(const NonFiniteGradientError& fault) {
   return context_.options.training.on_non_finite == "roll_back" && rolled_back_steps_.insert(fault.step()).second;
 }
 
-void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
+base::StopRequest TrainingLoop::roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement) {
   context_.console.warn(
       fmt::format("{}: a gradient was not finite ({}); back to the last checkpoint", plan_.title, fault.text().value));
   interval_reports_.clear();
@@ -142,7 +141,7 @@ void TrainingLoop::roll_back(const NonFiniteGradientError& fault) {
   interval_start_seconds_ = stopwatch_.seconds();
   interval_step_seconds_ = 0.0;
   interval_blocked_seconds_ = 0.0;
-  catch_up_on_validation();
+  return catch_up_on_validation(agreement);
 }
 
 // Waits for data and for other ranks are shares of the time of steps; validation and checkpoints are not steps.
@@ -303,13 +302,11 @@ base::StopRequest TrainingLoop::validate(distributed::StopAgreement& agreement) 
   return stop;
 }
 
-void TrainingLoop::catch_up_on_validation() {
-  if (!is_validation_pending_) return;
-  const logging::TimeIn time(account_.ledger(), logging::Activity::validation);
-  const logging::Span span(context_.trace, "validation", step_ - 1);
-  take_validation(stage_.validate(step_, {}).value());
-  is_validation_pending_ = false;
+base::StopRequest TrainingLoop::catch_up_on_validation(distributed::StopAgreement& agreement) {
+  if (!is_validation_pending_) return base::StopRequest::none;
+  const base::StopRequest stop = validate(agreement);
   if (is_best_pending_ && step_ < plan_.num_steps) save_in_background();
+  return stop;
 }
 
 void TrainingLoop::take_validation(const ValidationReport& report) {

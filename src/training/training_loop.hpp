@@ -62,7 +62,7 @@ class TrainingLoop {
   double seconds_blocked() const;
   void settle_updates();
   bool may_roll_back(const NonFiniteGradientError& fault);
-  void roll_back(const NonFiniteGradientError& fault);
+  base::StopRequest roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement);
   void add_report(const LossReport& report);
   std::vector<logging::Scalar> interval_means();
   void log_interval(const data::BatchPrefetcher& prefetcher);
@@ -71,8 +71,8 @@ class TrainingLoop {
   // What was agreed on meanwhile; where that is a stop, the step has yet to be validated.
   base::StopRequest validate(distributed::StopAgreement& agreement);
   bool is_finished() const { return step_ == plan_.num_steps && !is_validation_pending_; }
-  // Of a step whose validation a stop came into: before anything else, and to its end.
-  void catch_up_on_validation();
+  // Of a step whose validation a stop came into: before anything else. Another stop may come into it again.
+  base::StopRequest catch_up_on_validation(distributed::StopAgreement& agreement);
   void take_validation(const ValidationReport& report);
   [[noreturn]] void stop_diverged(const std::string& figure, const std::string& value);
   // Collective: ranks that have drifted apart save nothing.
