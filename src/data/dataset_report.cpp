@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "data/shard_catalogue.hpp"
@@ -19,12 +20,16 @@ struct HuRange {
 };
 
 // Of the normal-dose images; each rank reads its share of the slices.
-HuRange hu_range(const ShardCatalogue& catalogue, distributed::Communicator& communicator) {
+std::optional<HuRange> hu_range(const ShardCatalogue& catalogue, distributed::Communicator& communicator,
+                                const std::function<bool()>& should_stop) {
   const at::Tensor range = at::full({2}, 0, at::TensorOptions().dtype(at::kLong));
   auto* const values = range.mutable_data_ptr<std::int64_t>();
   values[0] = INT16_MAX;
   values[1] = INT16_MIN;
-  for (std::int64_t id = communicator.rank(); id < catalogue.num_slices(); id += communicator.size()) {
+  for (std::int64_t round = 0; round < catalogue.num_slices(); round += communicator.size()) {
+    if (should_stop && should_stop()) return std::nullopt;
+    const std::int64_t id = round + communicator.rank();
+    if (id >= catalogue.num_slices()) continue;
     const at::Tensor image = catalogue.read_slice(id, {}).normal_dose_hu;
     const auto* first = image.const_data_ptr<std::int16_t>();
     const auto [lowest, highest] = std::minmax_element(first, first + image.numel());
@@ -64,9 +69,11 @@ std::string images_of(const ShardShape& shape) {
 
 }  // namespace
 
-void print_dataset_info(const std::string& folder, distributed::Communicator& communicator, logging::Console& console) {
+bool print_dataset_info(const std::string& folder, distributed::Communicator& communicator, logging::Console& console,
+                        const std::function<bool()>& should_stop) {
   const ShardCatalogue catalogue = ShardCatalogue::open(folder);
-  const HuRange range = hu_range(catalogue, communicator);
+  const std::optional<HuRange> range = hu_range(catalogue, communicator, should_stop);
+  if (!range) return false;
   const auto row = [&](const char* name, const std::string& value) {
     console.say(fmt::format("{:<14}{}", name, value));
   };
@@ -83,20 +90,25 @@ void print_dataset_info(const std::string& folder, distributed::Communicator& co
   row("dose", all_different(
                   catalogue, [](const SliceRecord& r) { return r.dose_fraction; },
                   [](double dose) { return fmt::format("{:g}", dose); }));
-  row("HU range", fmt::format("{} to {} (normal dose)", range.lowest, range.highest));
+  row("HU range", fmt::format("{} to {} (normal dose)", range->lowest, range->highest));
   row("bytes", fmt::to_string(bytes_of(catalogue)));
   row("fingerprint", catalogue.fingerprint());
+  return true;
 }
 
-void verify_dataset(const std::string& folder, distributed::Communicator& communicator, logging::Console& console) {
+bool verify_dataset(const std::string& folder, distributed::Communicator& communicator, logging::Console& console,
+                    const std::function<bool()>& should_stop) {
   const ShardCatalogue catalogue = ShardCatalogue::open(folder);
   const auto num_shards = static_cast<std::int64_t>(catalogue.shards().size());
-  for (std::int64_t i = communicator.rank(); i < num_shards; i += communicator.size()) {
-    catalogue.shards()[static_cast<std::size_t>(i)].verify();
+  for (std::int64_t round = 0; round < num_shards; round += communicator.size()) {
+    if (should_stop && should_stop()) return false;
+    const std::int64_t shard = round + communicator.rank();
+    if (shard < num_shards) catalogue.shards()[static_cast<std::size_t>(shard)].verify();
   }
   communicator.barrier();
   console.say(fmt::format("{}: {} shards, {} slices, every chunk as it was written", folder, num_shards,
                           catalogue.num_slices()));
+  return true;
 }
 
 }  // namespace leda::data

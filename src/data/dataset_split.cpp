@@ -56,7 +56,8 @@ std::int64_t number_of(std::string_view text, const std::string& range) {
   std::int64_t value = -1;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc() || end != text.data() + text.size() || value < 0) {
-    refuse("a range of slices cannot be read", range, "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
+    refuse("a range of slices cannot be read", range,
+           "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
   }
   return value;
 }
@@ -194,7 +195,8 @@ Sets plan_split(const ShardCatalogue& catalogue, const SplitOptions& options) {
   return split_by_patients(catalogue, counts, options.seed);
 }
 
-void split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console) {
+bool split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console,
+                   const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
     refuse("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard), "1 or more");
   }
@@ -221,8 +223,10 @@ void split_dataset(const SplitOptions& options, distributed::Communicator& commu
       return catalogue.read_slice(ids[static_cast<std::size_t>(index)],
                                   {.low_dose = true, .tissue = true, .noise_free = true});
     };
-    write_shard_set(set, communicator, console);
+    set.should_stop = should_stop;
+    if (write_shard_set(set, communicator, console).empty()) return false;
   }
+  return true;
 }
 
 }  // namespace leda::data

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,8 @@ struct SplitOptions {
 
 // Slice ids of each set, ascending. Throws Error(options) where the wish cannot be met.
 std::array<std::vector<std::int64_t>, 3> plan_split(const ShardCatalogue& catalogue, const SplitOptions& options);
-// Collective.
-void split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console);
+// Collective. False where `should_stop`, as of ShardSet, said so.
+bool split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console,
+                   const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::data

@@ -65,8 +65,8 @@ class Projectors {
 
 }  // namespace
 
-void simulate_low_dose(const DoseSimulationOptions& options, distributed::Communicator& communicator,
-                       logging::Console& console) {
+bool simulate_low_dose(const DoseSimulationOptions& options, distributed::Communicator& communicator,
+                       logging::Console& console, const std::function<bool()>& should_stop) {
   ct::check(options.dose);
   check_folders(options);
   const ShardCatalogue catalogue = ShardCatalogue::open(options.input);
@@ -96,7 +96,8 @@ void simulate_low_dose(const DoseSimulationOptions& options, distributed::Commun
     slice.record.dose_fraction = options.dose.dose_fraction;
     return slice;
   };
-  write_shard_set(set, communicator, console);
+  set.should_stop = should_stop;
+  return !write_shard_set(set, communicator, console).empty();
 }
 
 }  // namespace leda::data

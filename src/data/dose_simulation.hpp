@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "ct/low_dose_simulation.hpp"
@@ -17,8 +18,9 @@ struct DoseSimulationOptions {
   std::uint64_t seed = 1;
 };
 
-// Collective. The noise of a slice depends on (seed, patient, series, position): not on shards or ranks.
-void simulate_low_dose(const DoseSimulationOptions& options, distributed::Communicator& communicator,
-                       logging::Console& console);
+// Collective. False where `should_stop`, as of ShardSet, said so. The noise of a slice depends on (seed, patient,
+// series, position): not on shards or ranks.
+bool simulate_low_dose(const DoseSimulationOptions& options, distributed::Communicator& communicator,
+                       logging::Console& console, const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::data

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.hpp"
 #include "data/shard_catalogue.hpp"
@@ -105,15 +106,28 @@ bool is_complete(const ShardSet& set, const std::string& origin, std::int64_t sh
   }
 }
 
-void write_shard(const ShardSet& set, const std::string& origin, std::int64_t shard,
+// The ranks' shards of one round, a slice of each between two questions. False where it was left: then no shard of the
+// round has its name.
+bool write_round(const ShardSet& set, const std::string& origin, std::int64_t round,
                  distributed::Communicator& communicator) {
-  ShardWriter writer(set.folder / shard_name(shard), set.shape, origin);
+  const std::int64_t first_shard = round * communicator.size();
+  const std::int64_t shard = first_shard + communicator.rank();
   const std::int64_t first = shard * set.slices_per_shard;
-  for (std::int64_t i = 0; i < slices_of_shard(set, shard); ++i) {
-    communicator.note(fmt::format("{}, slice {}", shard_name(shard), first + i));
-    writer.append(set.slice_at(first + i));
+  std::optional<ShardWriter> writer;
+  std::int64_t num_own = 0;
+  if (shard < num_shards(set) && !is_complete(set, origin, shard)) {
+    writer.emplace(set.folder / shard_name(shard), set.shape, origin);
+    num_own = slices_of_shard(set, shard);
   }
-  writer.finish();
+  // No shard of a round has more slices than its first.
+  for (std::int64_t i = 0; i < slices_of_shard(set, first_shard); ++i) {
+    if (set.should_stop && set.should_stop()) return false;
+    if (i >= num_own) continue;
+    communicator.note(fmt::format("{}, slice {}", shard_name(shard), first + i));
+    writer->append(set.slice_at(first + i));
+  }
+  if (writer) writer->finish();
+  return true;
 }
 
 // False where it was left before all ranks had written theirs.
@@ -123,12 +137,9 @@ bool write_own_shards(const ShardSet& set, const std::string& origin, distribute
   const std::int64_t own = (num_shards(set) - communicator.rank() + size - 1) / size;
   logging::ProgressLine progress(console, fmt::format("shards of {}", set.folder.string()), own, 0,
                                  kProgressIntervalSeconds);
-  for (std::int64_t i = 0; i * size < num_shards(set); ++i) {
-    if (set.should_stop && set.should_stop()) return false;
-    const std::int64_t shard = i * size + communicator.rank();
-    if (i >= own) continue;
-    if (!is_complete(set, origin, shard)) write_shard(set, origin, shard, communicator);
-    progress.update(i + 1, size > 1 ? fmt::format("on rank 0 of {}", size) : "");
+  for (std::int64_t round = 0; round * size < num_shards(set); ++round) {
+    if (!write_round(set, origin, round, communicator)) return false;
+    if (round < own) progress.update(round + 1, size > 1 ? fmt::format("on rank 0 of {}", size) : "");
   }
   progress.finish();
   return true;

@@ -26,13 +26,13 @@ struct ShardSet {
   std::int64_t num_slices = 0;
   std::int64_t slices_per_shard = 64;
   std::function<Slice(std::int64_t)> slice_at;  // called on one rank for each slice of the shards it writes
-  // Asked before each round of shards, as often on every rank and of one answer on all: true = leave it. May be empty.
+  // Asked before each slice, as often on every rank and of one answer on all: true = leave it. May be empty.
   std::function<bool()> should_stop{};
 };
 
 // Collective. Keeps complete shards of an interrupted call with the same parameters; throws Error(data) where the
 // folder holds shards of another origin. Returns the data set's fingerprint (ShardCatalogue::fingerprint), or nothing
-// where should_stop said so: the next call goes on from the shards that are complete.
+// where should_stop said so: shards begun are taken away, and the next call goes on from those that are complete.
 std::string write_shard_set(const ShardSet& set, distributed::Communicator& communicator, logging::Console& console);
 
 }  // namespace leda::data

@@ -39,8 +39,8 @@ exchange::Volume read_volume(const VolumeImportOptions& options) {
 
 }  // namespace
 
-void import_volume(const VolumeImportOptions& options, distributed::Communicator& communicator,
-                   logging::Console& console) {
+bool import_volume(const VolumeImportOptions& options, distributed::Communicator& communicator,
+                   logging::Console& console, const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
     refuse("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard),
            "choose 1 or more");
@@ -71,7 +71,8 @@ void import_volume(const VolumeImportOptions& options, distributed::Communicator
     slice.normal_dose_hu = volume.hu.select(0, index);
     return slice;
   };
-  write_shard_set(set, communicator, console);
+  set.should_stop = should_stop;
+  return !write_shard_set(set, communicator, console).empty();
 }
 
 }  // namespace leda::data

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@ struct VolumeImportOptions {
   bool flips_rows = false;             // turns the slices upside down (after the format's own rule)
 };
 
-// Collective. Names of people or files do not enter the shards: patient and series are the pseudonyms given here.
-void import_volume(const VolumeImportOptions& options, distributed::Communicator& communicator,
-                   logging::Console& console);
+// Collective. False where `should_stop`, as of ShardSet, said so. Names of people or files do not enter the shards:
+// patient and series are the pseudonyms given here.
+bool import_volume(const VolumeImportOptions& options, distributed::Communicator& communicator,
+                   logging::Console& console, const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::data

@@ -237,7 +237,10 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
                                          distributed::Communicator& communicator, logging::Console& console) {
   const c10::NoGradGuard no_gradients;
   require_low_dose(test);
-  const TunedYardsticks tuned = tune_yardsticks(validation, options.window, options.max_tuning_slices, communicator);
+  const std::optional<TunedYardsticks> found =
+      tune_yardsticks(validation, options.window, options.max_tuning_slices, communicator, options.should_stop);
+  if (!found) return std::nullopt;
+  const TunedYardsticks& tuned = *found;
   for (const Yardstick& yardstick : tuned.yardsticks) {
     console.say(fmt::format("{}: {}, the best on {} validation slices", yardstick.name, yardstick.parameter,
                             tuned.tuning_slice_ids.size()));

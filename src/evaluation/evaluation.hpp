@@ -30,7 +30,8 @@ struct EvaluationOptions {
   ct::Window window{};
   at::ScalarType dtype = at::kFloat;
   std::int64_t max_tuning_slices = 6;  // evenly spaced over the validation slices
-  // Asked as often on every rank, before each round of slices, and of one answer on all: true = give up. May be empty.
+  // Asked as often on every rank, before each round of slices, in tuning too, and of one answer on all: true = give up.
+  // May be empty.
   std::function<bool()> should_stop{};
 };
 

@@ -22,14 +22,17 @@ constexpr double kLargestShareOfNoise = 4.0;
 
 using Filter = std::function<at::Tensor(const at::Tensor& low_dose_hu)>;
 
+// Thrown within a tuning that is to be left, on every rank alike.
+struct Left {};
+
 // The tuning slices of this rank, and the mean over all ranks' slices of a filter's RMSE.
 class TuningSet {
  public:
   TuningSet(const data::ShardCatalogue& validation, std::vector<std::int64_t> ids, const ct::Window& window,
-            distributed::Communicator& communicator)
-      : communicator_(communicator), num_slices_(static_cast<std::int64_t>(ids.size())) {
+            distributed::Communicator& communicator, const std::function<bool()>& should_stop)
+      : communicator_(communicator), should_stop_(should_stop), num_slices_(static_cast<std::int64_t>(ids.size())) {
     for (std::int64_t k = communicator.rank(); k < num_slices_; k += communicator.size()) {
-      own_.emplace_back(k, prepare_slice(validation, ids[static_cast<std::size_t>(k)], window));
+      own_.push_back(prepare_slice(validation, ids[static_cast<std::size_t>(k)], window));
     }
   }
 
@@ -37,7 +40,11 @@ class TuningSet {
   double mean_rmse_hu(const Filter& filter) const {
     at::Tensor cells = at::zeros({num_slices_, 2}, at::kDouble);
     auto cell = cells.accessor<double, 2>();
-    for (const auto& [k, slice] : own_) {
+    for (std::int64_t first = 0; first < num_slices_; first += communicator_.size()) {
+      if (should_stop_ && should_stop_()) throw Left();
+      const std::int64_t k = first + communicator_.rank();
+      if (k >= num_slices_) continue;
+      const PreparedSlice& slice = own_[static_cast<std::size_t>(first / communicator_.size())];
       if (!slice.measurable) continue;
       communicator_.note(fmt::format("tuning of a yardstick, slice {}", k));
       cell[k][0] = rmse(filter(slice.low_dose_hu), slice.references_hu.front(), slice.body);
@@ -55,8 +62,9 @@ class TuningSet {
 
  private:
   distributed::Communicator& communicator_;
+  const std::function<bool()>& should_stop_;
   std::int64_t num_slices_;
-  std::vector<std::pair<std::int64_t, PreparedSlice>> own_;
+  std::vector<PreparedSlice> own_;
 };
 
 double noise_of(const TuningSet& tuning, const data::ShardCatalogue& validation) {
@@ -70,13 +78,10 @@ double noise_of(const TuningSet& tuning, const data::ShardCatalogue& validation)
        .remedy = "look at the validation data with `leda_data info`"});
 }
 
-}  // namespace
-
-TunedYardsticks tune_yardsticks(const data::ShardCatalogue& validation, const ct::Window& window,
-                                std::int64_t max_tuning_slices, distributed::Communicator& communicator) {
-  require_low_dose(validation);
+TunedYardsticks tune(const data::ShardCatalogue& validation, const ct::Window& window, std::int64_t max_tuning_slices,
+                     distributed::Communicator& communicator, const std::function<bool()>& should_stop) {
   const std::vector<std::int64_t> ids = evenly_spaced_ids(validation.num_slices(), max_tuning_slices);
-  const TuningSet tuning(validation, ids, window, communicator);
+  const TuningSet tuning(validation, ids, window, communicator, should_stop);
   const double noise_hu = noise_of(tuning, validation);
 
   const double sigma =
@@ -105,6 +110,19 @@ TunedYardsticks tune_yardsticks(const data::ShardCatalogue& validation, const ct
                               .parameter_value = h,
                               .denoise_hu = [h](const at::Tensor& image) { return non_local_means(image, h); }});
   return tuned;
+}
+
+}  // namespace
+
+std::optional<TunedYardsticks> tune_yardsticks(const data::ShardCatalogue& validation, const ct::Window& window,
+                                               std::int64_t max_tuning_slices, distributed::Communicator& communicator,
+                                               const std::function<bool()>& should_stop) {
+  require_low_dose(validation);
+  try {
+    return tune(validation, window, max_tuning_slices, communicator, should_stop);
+  } catch (const Left&) {
+    return std::nullopt;
+  }
 }
 
 }  // namespace leda::evaluation

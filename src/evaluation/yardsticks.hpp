@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,9 @@ struct TunedYardsticks {
 };
 
 // Collective; slices are shared out over the ranks. Throws Error(data) where no validation slice shows a body, or low
-// and normal dose are equal.
-TunedYardsticks tune_yardsticks(const data::ShardCatalogue& validation, const ct::Window& window,
-                                std::int64_t max_tuning_slices, distributed::Communicator& communicator);
+// and normal dose are equal. `should_stop` as of EvaluationOptions; nullopt where it said so.
+std::optional<TunedYardsticks> tune_yardsticks(const data::ShardCatalogue& validation, const ct::Window& window,
+                                               std::int64_t max_tuning_slices, distributed::Communicator& communicator,
+                                               const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::evaluation

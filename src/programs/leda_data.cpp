@@ -15,6 +15,7 @@
 #include "data/phantom_dataset.hpp"
 #include "data/volume_import.hpp"
 #include "programs/run_program.hpp"
+#include "programs/stoppable_work.hpp"
 
 namespace {
 
@@ -29,7 +30,7 @@ struct Command {
   const char* name;
   const char* summary;
   const char* example;
-  void (*run)(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console);
+  ExitCode (*run)(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console);
 };
 
 bool contains(const Arguments& arguments, const std::string& wanted) {
@@ -66,7 +67,13 @@ void require(const Command& command, const std::string& key, const std::string& 
                                             .remedy = fmt::format("for example: {}", command.example)});
 }
 
-void run_phantom(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+template <typename Work>
+ExitCode write_shards(const Work& work, Communicator& communicator, Console& console) {
+  return leda::programs::run_stoppable(work, "stopped, on request; the same command goes on from the complete shards",
+                                       communicator, console);
+}
+
+ExitCode run_phantom(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::PhantomDatasetOptions options;
   OptionTable table;
   table.add("data.output", "folder of the new data set", &options.folder);
@@ -80,12 +87,16 @@ void run_phantom(const Command& command, const Arguments& arguments, Communicato
   table.add("data.photons_per_ray", "photons per ray at normal dose", &options.photons_per_ray_full_dose);
   table.add("data.electronic_variance", "electronic noise, photons squared", &options.electronic_variance);
   table.add("data.seed", "anatomy and noise", &options.seed);
-  if (!parse(command, table, arguments, console)) return;
+  if (!parse(command, table, arguments, console)) return ExitCode::finished;
   require(command, "data.output", options.folder);
-  leda::data::write_phantom_dataset(options, communicator, console);
+  return write_shards(
+      [&](const auto& should_stop) {
+        return leda::data::write_phantom_dataset(options, communicator, console, should_stop);
+      },
+      communicator, console);
 }
 
-void run_import(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_import(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::VolumeImportOptions options;
   OptionTable table;
   table.add("data.input", "an InVesalius project (.inv3), or a file of little-endian int16 HU", &options.input);
@@ -96,13 +107,16 @@ void run_import(const Command& command, const Arguments& arguments, Communicator
   table.add("data.raw_shape", "slices,rows,columns of a raw file", &options.raw_shape);
   table.add("data.raw_spacing_mm", "mm between rows,columns,slices of a raw file", &options.raw_spacing_mm);
   table.add("data.flips_rows", "turn the slices upside down", &options.flips_rows);
-  if (!parse(command, table, arguments, console)) return;
+  if (!parse(command, table, arguments, console)) return ExitCode::finished;
   require(command, "data.input", options.input);
   require(command, "data.output", options.output);
-  leda::data::import_volume(options, communicator, console);
+  return write_shards(
+      [&](const auto& should_stop) { return leda::data::import_volume(options, communicator, console, should_stop); },
+      communicator, console);
 }
 
-void run_simulate(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_simulate(const Command& command, const Arguments& arguments, Communicator& communicator,
+                      Console& console) {
   leda::data::DoseSimulationOptions options;
   OptionTable table;
   table.add("data.input", "folder of a data set; it stays as it is", &options.input);
@@ -113,13 +127,17 @@ void run_simulate(const Command& command, const Arguments& arguments, Communicat
   table.add("data.water_mu_per_mm", "attenuation of water", &options.dose.water_mu_per_mm);
   table.add("data.minimum_photons", "smallest reading before the logarithm", &options.dose.minimum_photons);
   table.add("data.seed", "noise", &options.seed);
-  if (!parse(command, table, arguments, console)) return;
+  if (!parse(command, table, arguments, console)) return ExitCode::finished;
   require(command, "data.input", options.input);
   require(command, "data.output", options.output);
-  leda::data::simulate_low_dose(options, communicator, console);
+  return write_shards(
+      [&](const auto& should_stop) {
+        return leda::data::simulate_low_dose(options, communicator, console, should_stop);
+      },
+      communicator, console);
 }
 
-void run_split(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_split(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::SplitOptions options;
   OptionTable table;
   table.add("data.input", "folder of a data set; it stays as it is", &options.input);
@@ -132,10 +150,12 @@ void run_split(const Command& command, const Arguments& arguments, Communicator&
   table.add("data.gap", "slices left out between blocks of one patient", &options.gap);
   table.add("data.seed", "which patients go where", &options.seed);
   table.add("data.slices_per_shard", "slices in one file", &options.slices_per_shard);
-  if (!parse(command, table, arguments, console)) return;
+  if (!parse(command, table, arguments, console)) return ExitCode::finished;
   require(command, "data.input", options.input);
   require(command, "data.output", options.output);
-  leda::data::split_dataset(options, communicator, console);
+  return write_shards(
+      [&](const auto& should_stop) { return leda::data::split_dataset(options, communicator, console, should_stop); },
+      communicator, console);
 }
 
 // The folder of `info` and `verify`; empty where only help was wanted.
@@ -148,14 +168,22 @@ std::string parse_folder(const Command& command, const Arguments& arguments, Con
   return folder;
 }
 
-void run_info(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_info(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
   const std::string folder = parse_folder(command, arguments, console);
-  if (!folder.empty()) leda::data::print_dataset_info(folder, communicator, console);
+  if (folder.empty()) return ExitCode::finished;
+  return leda::programs::run_stoppable(
+      [&](const auto& should_stop) {
+        return leda::data::print_dataset_info(folder, communicator, console, should_stop);
+      },
+      "stopped, on request", communicator, console);
 }
 
-void run_verify(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_verify(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
   const std::string folder = parse_folder(command, arguments, console);
-  if (!folder.empty()) leda::data::verify_dataset(folder, communicator, console);
+  if (folder.empty()) return ExitCode::finished;
+  return leda::programs::run_stoppable(
+      [&](const auto& should_stop) { return leda::data::verify_dataset(folder, communicator, console, should_stop); },
+      "stopped, on request", communicator, console);
 }
 
 constexpr std::array<Command, 6> kCommands{
@@ -198,8 +226,7 @@ ExitCode run(const Arguments& arguments, Communicator& communicator, Console& co
   }
   leda::programs::set_threads(1, communicator);  // the ranks are the parallelism here
   const Command& command = command_of(arguments.front());
-  command.run(command, Arguments(arguments.begin() + 1, arguments.end()), communicator, console);
-  return ExitCode::finished;
+  return command.run(command, Arguments(arguments.begin() + 1, arguments.end()), communicator, console);
 }
 
 }  // namespace

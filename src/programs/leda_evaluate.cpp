@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
 #include "programs/run_program.hpp"
+#include "programs/stoppable_work.hpp"
 #include "training/denoiser_file.hpp"
 
 namespace {
@@ -98,17 +100,23 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   const LoadedDenoisers loaded = load_denoisers(options.denoisers);
   const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
   const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
-  const leda::evaluation::EvaluationResult result =
-      leda::evaluation::evaluate(test, validation, loaded.methods,
-                                 {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices},
-                                 communicator, console)
-          .value();  // nothing may stop it
+  std::optional<leda::evaluation::EvaluationResult> result;
+  const ExitCode code = leda::programs::run_stoppable(
+      [&](const auto& should_stop) {
+        result = leda::evaluation::evaluate(
+            test, validation, loaded.methods,
+            {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices, .should_stop = should_stop},
+            communicator, console);
+        return result.has_value();
+      },
+      "stopped, on request; nothing was written", communicator, console);
+  if (code != ExitCode::finished) return code;
   if (communicator.rank() != 0) return ExitCode::finished;
-  leda::evaluation::write_evaluation(options.output, result);
+  leda::evaluation::write_evaluation(options.output, *result);
   const fs::path picture = fs::path(options.output) / "comparison.png";
   leda::evaluation::write_comparison_picture(
       picture, test, loaded.methods, {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
-  console.say(fmt::format("\n{}", leda::evaluation::table_text(result)));
+  console.say(fmt::format("\n{}", leda::evaluation::table_text(*result)));
   console.say(fmt::format("picture: {}", fs::absolute(picture).string()));
   return ExitCode::finished;
 }

@@ -6,12 +6,13 @@ usage: python data_program_test.py
 import json
 import os
 import shutil
+import signal
 import unittest
 
 import h5py
 import numpy as np
 
-from leda_job import DATA, JobTestCase, as_arguments, run
+from leda_job import DATA, JobTestCase, Running, as_arguments, run
 
 
 class DataProgram(JobTestCase):
@@ -53,6 +54,28 @@ class DataProgram(JobTestCase):
         for ranks in (None, 2):
             self.assert_refused(run(self.phantom_command(alone, seed=2), ranks=ranks), 11, alone)
         self.assertEqual({path: path.stat().st_mtime_ns for path in alone.iterdir()}, before)
+
+    def test_a_signal_leaves_whole_shards_and_the_next_call_the_rest(self):
+        whole = self.folder / "whole"
+        many = {"num_patients": 4, "size": 256, "slices_per_patient": 8, "slices_per_shard": 2}
+        self.assert_done(run(self.phantom_command(whole, **many), ranks=2))
+        for ranks, number, code in ((None, signal.SIGINT, 86), (2, signal.SIGTERM, 86), (2, signal.SIGUSR1, 85)):
+            folder = self.folder / f"stopped_{ranks}_{number}"
+            with self.subTest(ranks=ranks, signal=number):
+                command = self.phantom_command(folder, **many)
+                with Running(command, ranks) as running:
+                    running.wait_until(lambda: list(folder.glob("shard_*.h5")))
+                    os.kill(running.ranks()[-1] if ranks else running.process.pid, number)
+                    ended = running.ended()
+                self.assert_ended(ended, code)
+                self.assertEqual(ended.output.count("stopped, on request"), 1, ended)
+                self.assertFalse((folder / "dataset.json").exists())
+                self.assertEqual(list(folder.glob(".shard_*")), [])
+                written = self.shard_bytes(folder)
+                self.assertLess(len(written), 16)
+                self.assertEqual(written, {name: self.shard_bytes(whole)[name] for name in written})
+                self.assert_done(run(command, ranks))
+                self.assertEqual(self.shard_bytes(folder), self.shard_bytes(whole))
 
     def test_info_says_what_h5py_finds(self):
         for ranks in (None, 2):

@@ -4,6 +4,7 @@
 #include <ATen/ops/full_like.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -64,18 +65,27 @@ class Evaluation : public testing::Test {
 
 TEST_F(Evaluation, StopsBeforeTheRoundOfSlicesWhereItIsAskedTo) {
   constexpr int kNumRanks = 2;
+  const std::int64_t num_measuring_rounds = (test_.num_slices() + kNumRanks - 1) / kNumRanks;
+  std::array<int, kNumRanks> num_asked_in_all{};
   test::run_ranks(kNumRanks, [&](distributed::Communicator& communicator) {
     logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
     EvaluationOptions options{.window = kWindow, .dtype = at::kDouble, .max_tuning_slices = 3};
     int num_asked = 0;
-    options.should_stop = [&] { return ++num_asked == 2; };
-    EXPECT_FALSE(evaluate(test_, validation_, {}, options, communicator, console).has_value());
-    EXPECT_EQ(num_asked, 2);
-    num_asked = 2;
+    int stops_at = 0;  // never
+    options.should_stop = [&] { return ++num_asked == stops_at; };
     EXPECT_TRUE(evaluate(test_, validation_, {}, options, communicator, console).has_value());
-    // As often on a rank that has no slice in the last round.
-    EXPECT_EQ(num_asked - 2, (test_.num_slices() + kNumRanks - 1) / kNumRanks);
+    const int num_in_all = num_asked;
+    EXPECT_GT(num_in_all, num_measuring_rounds) << "asked in tuning, too";
+    for (const int round : {2, num_in_all}) {  // while tuning, and before the last slices
+      stops_at = round;
+      num_asked = 0;
+      EXPECT_FALSE(evaluate(test_, validation_, {}, options, communicator, console).has_value());
+      EXPECT_EQ(num_asked, round);
+    }
+    num_asked_in_all[static_cast<std::size_t>(communicator.rank())] = num_in_all;
   });
+  // As often on a rank that has no slice in the last round.
+  EXPECT_EQ(num_asked_in_all[0], num_asked_in_all[1]);
 }
 
 TEST_F(Evaluation, RowsAreInTheTablesOrderAndFiguresAreMeansOverSlices) {
