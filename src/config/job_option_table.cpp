@@ -165,6 +165,8 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
             "of a gradient with a NaN or infinity: stop, skip (the update, with a warning), roll_back (to the last "
             "checkpoint, once for each step)",
             &training.on_non_finite);
+  table.add("training.max_consecutive_skips", "with skip: so many updates in a row skipped end the run; 0 = no limit",
+            &training.max_consecutive_skips);
   table.add("training.divergence_factor", "stop when validation is this much worse than its best; 0 = never",
             &training.divergence_factor);
   table.add("checkpoint.interval",
@@ -251,6 +253,7 @@ void check_lengths(const training::JobOptions& job) {
   require_at_least("run.max_seconds", job.run.max_seconds, 0.0);
   require_at_least("run.margin_seconds", job.run.margin_seconds, 0.0);
   require_at_least<std::int64_t>("training.num_warm_up_steps", job.training.num_warm_up_steps, 0);
+  require_at_least<std::int64_t>("training.max_consecutive_skips", job.training.max_consecutive_skips, 0);
   require_at_least<std::int64_t>("training.validate_every_num_steps", job.training.validate_every_num_steps, 1);
   require_at_least<std::int64_t>("checkpoint.every_num_steps", job.checkpoint_cadence.every_num_steps, 1);
   require_at_least("checkpoint.keep_last", job.checkpoint.keep_last, 1);

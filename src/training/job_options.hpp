@@ -91,8 +91,9 @@ struct TrainingOptions {
   double max_gradient_norm = 0.0;  // 0 = no clipping
   std::int64_t validate_every_num_steps = 1000;
   std::string precision = "float32";
-  std::string on_non_finite = "stop";  // of a gradient that is not finite: stop, skip, roll_back
-  double divergence_factor = 10.0;     // stop when validation is this much worse than its best; 0 = never
+  std::string on_non_finite = "stop";       // of a gradient that is not finite: stop, skip, roll_back
+  std::int64_t max_consecutive_skips = 20;  // with skip: updates in a row, of one network; 0 = no limit
+  double divergence_factor = 10.0;          // stop when validation is this much worse than its best; 0 = never
 };
 
 // How ranks watch each other (distributed/rank_watch, watched_communicator).

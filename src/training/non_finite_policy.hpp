@@ -1,5 +1,6 @@
 // What training does about a gradient that is not finite (training.on_non_finite): stop, skip the update, or roll back
-// to the last checkpoint. An update with such a gradient is never made, on any rank.
+// to the last checkpoint. An update with such a gradient is never made, on any rank. A run that skips on and on trains
+// nothing: training.max_consecutive_skips ends it.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,8 @@ struct SkippedUpdates {
 class NonFiniteGradientError : public base::ErrorOnAllRanks {
  public:
   explicit NonFiniteGradientError(const SkippedUpdates& skipped);
+  // More updates than training.max_consecutive_skips allows were skipped, one after the other.
+  NonFiniteGradientError(const SkippedUpdates& skipped, std::int64_t num_in_a_row);
   // The first step whose update was not made.
   std::int64_t step() const { return step_; }
 

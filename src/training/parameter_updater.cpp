@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -28,7 +29,8 @@ distributed::BucketPlan plan_for(const std::vector<models::NamedTensor>& paramet
 }
 
 UpdateOptions update_options_of(const JobOptions& options, const AdamOptions& adam) {
-  return {adam, options.training.max_gradient_norm, options.training.on_non_finite, options.distributed};
+  return {adam, options.training.max_gradient_norm, options.training.on_non_finite,
+          options.training.max_consecutive_skips, options.distributed};
 }
 
 ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& parameters, const UpdateOptions& options,
@@ -36,11 +38,12 @@ ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& param
                                    logging::Trace* trace)
     : max_gradient_norm_(options.max_gradient_norm),
       skips_(options.on_non_finite == "skip"),
+      max_consecutive_skips_(options.max_consecutive_skips),
       trace_(trace),
       synchronizer_(as_synchronised(parameters), std::move(plan), communicator, options.synchronizer, trace),
       adam_(parameters, options.adam) {
   if (!synchronizer_.checks_before_sum()) {
-    skipped_on_device_ = at::zeros({2}, parameters.front().tensor.options().dtype(at::kLong).requires_grad(false));
+    skipped_on_device_ = at::zeros({4}, parameters.front().tensor.options().dtype(at::kLong).requires_grad(false));
   }
 }
 
@@ -84,6 +87,7 @@ Update ParameterUpdater::update_unless_found(double learning_rate, const at::Ten
   if (!found && std::isfinite(norm.item<double>())) {
     clip(norm);
     adam_.step(learning_rate);
+    num_in_a_row_ = 0;
     return {norm, is_skipped};
   }
   if (skipped_.count++ == 0) {
@@ -91,6 +95,7 @@ Update ParameterUpdater::update_unless_found(double learning_rate, const at::Ten
     skipped_.first = found;
   }
   throw_unless_skipping(skipped_);
+  throw_at_limit(skipped_, ++num_in_a_row_);
   return {norm, is_skipped.fill_(1.0)};
 }
 
@@ -101,6 +106,10 @@ Update ParameterUpdater::update_on_device(double learning_rate, const at::Tensor
   const at::Tensor count = skipped_on_device_.select(0, 0);
   skipped_on_device_.select(0, 1).masked_fill_(is_bad.logical_and(count == 0), step_);
   count.add_(is_bad);
+  const at::Tensor in_a_row = skipped_on_device_.select(0, 2);
+  in_a_row.add_(1).mul_(is_bad);
+  const at::Tensor most_in_a_row = skipped_on_device_.select(0, 3);
+  most_in_a_row.copy_(at::maximum(most_in_a_row, in_a_row));
   clip(norm);
   adam_.step(learning_rate, is_skipped);
   return {norm, is_skipped};
@@ -108,20 +117,29 @@ Update ParameterUpdater::update_on_device(double learning_rate, const at::Tensor
 
 std::optional<SkippedUpdates> ParameterUpdater::settle() {
   SkippedUpdates skipped = std::exchange(skipped_, {});
+  std::int64_t most_in_a_row = 0;
   if (!synchronizer_.checks_before_sum()) {
     skipped.first = synchronizer_.take_non_finite();
     const at::Tensor counts = skipped_on_device_.cpu().clone();  // .cpu() copies nothing where it is there
-    skipped_on_device_.zero_();
+    skipped_on_device_.slice(0, 0, 2).zero_();
+    skipped_on_device_.select(0, 3).zero_();
     skipped.count = counts.const_data_ptr<std::int64_t>()[0];
     skipped.first_step = counts.const_data_ptr<std::int64_t>()[1];
+    most_in_a_row = counts.const_data_ptr<std::int64_t>()[3];
   }
   if (skipped.count == 0) return std::nullopt;
   throw_unless_skipping(skipped);
+  throw_at_limit(skipped, most_in_a_row);
   return skipped;
 }
 
 void ParameterUpdater::throw_unless_skipping(const SkippedUpdates& skipped) const {
   if (!skips_) throw NonFiniteGradientError(skipped);
+}
+
+void ParameterUpdater::throw_at_limit(const SkippedUpdates& skipped, std::int64_t num_in_a_row) const {
+  if (max_consecutive_skips_ == 0 || num_in_a_row < max_consecutive_skips_) return;
+  throw NonFiniteGradientError(skipped, num_in_a_row);
 }
 
 }  // namespace leda::training

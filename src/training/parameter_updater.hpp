@@ -26,6 +26,7 @@ struct UpdateOptions {
   AdamOptions adam;
   double max_gradient_norm = 0.0;  // 0 = no clipping
   std::string on_non_finite = "stop";
+  std::int64_t max_consecutive_skips = 0;  // 0 = no limit
   distributed::SynchronizerOptions synchronizer;
 };
 
@@ -49,10 +50,11 @@ class ParameterUpdater {
   // Gradients of `loss`, this rank's share of the global mean, are added up; in the last micro-batch they leave.
   void accumulate(const at::Tensor& loss, bool is_last_micro_batch);
   // Waits for the sums (the device does, where they are there), clips to the maximal norm over all ranks, updates.
-  // Throws NonFiniteGradientError where the check is before the sum and on_non_finite is not skip.
+  // Throws NonFiniteGradientError where the check is before the sum and on_non_finite is not skip, or the limit of
+  // skips in a row is reached.
   Update update(double learning_rate);
-  // The updates that were not made since the last call, if any; where on_non_finite is not skip, thrown as
-  // NonFiniteGradientError. Collective; waits for the device.
+  // The updates that were not made since the last call, if any; where on_non_finite is not skip, or the limit of skips
+  // in a row was reached, thrown as NonFiniteGradientError. Collective; waits for the device.
   std::optional<SkippedUpdates> settle();
 
   const distributed::BucketPlan& plan() const { return synchronizer_.plan(); }
@@ -64,16 +66,20 @@ class ParameterUpdater {
   Update update_unless_found(double learning_rate, const at::Tensor& norm);
   Update update_on_device(double learning_rate, const at::Tensor& norm);
   void throw_unless_skipping(const SkippedUpdates& skipped) const;
+  void throw_at_limit(const SkippedUpdates& skipped, std::int64_t num_in_a_row) const;
 
   double max_gradient_norm_;
   bool skips_;
+  std::int64_t max_consecutive_skips_;
   logging::Trace* trace_;
   double forward_begin_ = 0.0;  // the end of what this updater did last in the step
   distributed::GradientSynchronizer synchronizer_;
   Adam adam_;
   std::int64_t step_ = 0;
-  SkippedUpdates skipped_;        // with the check before the sum
-  at::Tensor skipped_on_device_;  // int64 [2]: count, first step; with the check there
+  SkippedUpdates skipped_;         // with the check before the sum
+  std::int64_t num_in_a_row_ = 0;  // skips since the last update that was made
+  // With the check there, int64 [4]: count, first step, skips in a row, most in a row since settle().
+  at::Tensor skipped_on_device_;
 };
 
 distributed::BucketPlan plan_for(const std::vector<models::NamedTensor>& parameters,

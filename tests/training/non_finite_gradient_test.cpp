@@ -324,6 +324,69 @@ TEST_P(NonFiniteGradients, AnInfiniteSumOfFiniteGradientsIsSkippedToo) {
   });
 }
 
+TEST_P(NonFiniteGradients, SkipEndsAtTheLimitOfUpdatesInARowOnAllRanks) {
+  JobOptions options = job("skip");
+  options.training.max_consecutive_skips = 3;
+  for (const bool is_pretrain : {false, true}) {
+    const test::TemporaryFolder folder;
+    try {
+      live(options, folder.path(),
+           {.is_pretrain = is_pretrain, .is_poisoned = [](std::int64_t step) { return step >= 4 && step < 7; }});
+      FAIL() << "no error";
+    } catch (const NonFiniteGradientError& error) {
+      EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
+      EXPECT_THAT(error.text().what, HasSubstr("3 updates in a row were skipped"));
+      EXPECT_THAT(error.text().value, HasSubstr("rank 1, parameter "));
+    }
+    EXPECT_TRUE(std::filesystem::exists(folder.path() / "checkpoints" / "step_00000004"));
+  }
+}
+
+// Every other step, and more in all than the limit: training gets on.
+TEST_P(NonFiniteGradients, SkipsApartFromEachOtherReachNoLimit) {
+  JobOptions options = job("skip");
+  options.training.max_consecutive_skips = 2;
+  const test::TemporaryFolder folder;
+  live(options, folder.path(), {.is_poisoned = [](std::int64_t step) { return step % 2 == 1; }});
+  EXPECT_FALSE(final_bytes(folder.path()).empty());
+}
+
+// Told to the host at every fourth update only: a row that began before and one that ended since are both seen.
+TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
+  const auto last_report = [](const std::string& updates, std::int64_t limit) {
+    std::string outcome = "none";
+    test::run_ranks(2, [&](distributed::Communicator& communicator) {
+      const at::Tensor weight = at::ones({3}, at::kFloat).set_requires_grad(true);
+      const std::vector<models::NamedTensor> parameters{{"weight", weight}};
+      UpdateOptions update_options;
+      update_options.on_non_finite = "skip";
+      update_options.max_consecutive_skips = limit;
+      update_options.synchronizer.non_finite_check = GetParam();
+      ParameterUpdater updater(parameters, update_options, plan_for(parameters, update_options.synchronizer),
+                               communicator);
+      std::string mine = "none";
+      try {
+        for (std::size_t step = 0; step < updates.size(); ++step) {
+          const bool is_bad = updates[step] == 'x' && communicator.rank() == 1;
+          updater.begin_step(static_cast<std::int64_t>(step), 1, 2);
+          updater.accumulate((weight * at::full({3}, is_bad ? std::nan("") : 1.0, at::kFloat)).sum(), true);
+          updater.update(0.1);
+          if (step % 4 == 3) updater.settle();
+        }
+        updater.settle();
+      } catch (const NonFiniteGradientError& error) {
+        mine = error.text().what;
+      }
+      if (communicator.rank() == 0) outcome = mine;
+    });
+    return outcome;
+  };
+  EXPECT_THAT(last_report("..xxxx..", 4), HasSubstr("4 updates in a row"));
+  EXPECT_THAT(last_report("xxx.....", 3), HasSubstr("3 updates in a row"));
+  EXPECT_EQ(last_report("..xxx.xx", 4), "none");
+  EXPECT_EQ(last_report("xxxxxxxxxxxx", 0), "none");
+}
+
 // Masked on the device or left out by the host: the same bits.
 TEST_F(NonFiniteGradientRuns, BothChecksLeaveTheSameBytes) {
   for (const bool is_pretrain : {false, true}) {

@@ -90,7 +90,8 @@ TEST(MayChangeOnResume, LengthCadenceAndLoggingMayResultsMayNot) {
   for (const char* option :
        {"denoiser.num_steps", "autoencoder.num_steps", "checkpoint.every_num_steps", "checkpoint.keep_last",
         "logging.tensorboard", "training.validate_every_num_steps", "run.max_seconds", "data.queue_depth",
-        "distributed.overlap", "distributed.bucket_bytes", "distributed.non_finite_check", "training.on_non_finite"}) {
+        "distributed.overlap", "distributed.bucket_bytes", "distributed.non_finite_check", "training.on_non_finite",
+        "training.max_consecutive_skips"}) {
     EXPECT_TRUE(may_change_on_resume(option)) << option;
   }
   for (const char* option :
