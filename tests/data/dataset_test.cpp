@@ -90,19 +90,23 @@ TEST(PhantomDataset, IsTheSameWhateverTheNumberOfRanks) {
   EXPECT_EQ(json["shards"].size(), 3);
 }
 
-TEST(PhantomDataset, StopsBeforeTheRoundOfShardsWhereItIsAskedToAndGoesOnFromThere) {
-  const test::TemporaryFolder straight, stopped;
+// Two ranks, three shards of two slices: two rounds, and a question before each slice of a round.
+TEST(PhantomDataset, StopsBeforeTheSliceWhereItIsAskedToAndGoesOnFromTheShardsThatAreComplete) {
+  const test::TemporaryFolder straight;
   write_phantoms(small_phantoms(straight.path()));
-  on_ranks(2, [&](Communicator& communicator, logging::Console& console) {
-    int num_asked = 0;  // two ranks, three shards: two rounds
-    EXPECT_FALSE(
-        write_phantom_dataset(small_phantoms(stopped.path()), communicator, console, [&] { return ++num_asked == 2; }));
-    EXPECT_EQ(num_asked, 2);
-  });
-  EXPECT_FALSE(std::filesystem::exists(stopped.path() / "dataset.json"));
-  EXPECT_EQ(files_of(stopped.path()).size(), 2U);
-  write_phantoms(small_phantoms(stopped.path()));
-  EXPECT_EQ(files_of(stopped.path()), files_of(straight.path()));
+  for (const auto& [stop_at, num_complete] : {std::pair{2, 0U}, std::pair{3, 2U}, std::pair{4, 2U}}) {
+    const test::TemporaryFolder stopped;
+    on_ranks(2, [&, stop_at = stop_at](Communicator& communicator, logging::Console& console) {
+      int num_asked = 0;
+      EXPECT_FALSE(write_phantom_dataset(small_phantoms(stopped.path()), communicator, console,
+                                         [&] { return ++num_asked == stop_at; }));
+      EXPECT_EQ(num_asked, stop_at);
+    });
+    EXPECT_FALSE(std::filesystem::exists(stopped.path() / "dataset.json"));
+    EXPECT_EQ(files_of(stopped.path()).size(), num_complete) << stop_at;
+    write_phantoms(small_phantoms(stopped.path()));
+    EXPECT_EQ(files_of(stopped.path()), files_of(straight.path())) << stop_at;
+  }
 }
 
 TEST(PhantomDataset, LowDoseIsNoisierAndOtherPatientsAreOtherPhantoms) {
