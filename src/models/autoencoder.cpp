@@ -38,12 +38,19 @@ AutoencoderOptions checked(AutoencoderOptions options) {
     require(level >= 0 && level < num_levels, "autoencoder.attention_levels", fmt::to_string(level),
             fmt::format("levels from 0 (full resolution) to {}", num_levels - 1));
   }
+  require(options.compatibility == "none" || is_published(options), "autoencoder.compatibility", options.compatibility,
+          "none or published");
+  require(!is_published(options) || options.attention_levels.empty(), "autoencoder.attention_levels",
+          fmt::format("{}, with autoencoder.compatibility = published", fmt::join(options.attention_levels, ",")),
+          "no levels: the published network has attention in the middle alone");
   pyramid_levels(options.strides, 1, 1);  // throws where the strides make no pyramid
   if (options.latent_channels == 0) options.latent_channels = options.channels * options.multipliers.back();
   return options;
 }
 
 }  // namespace
+
+bool is_published(const AutoencoderOptions& options) { return options.compatibility == "published"; }
 
 bool has_attention(const AutoencoderOptions& options, int level) {
   const auto& levels = options.attention_levels;
@@ -77,7 +84,9 @@ at::Tensor Autoencoder::encode(const at::Tensor& images) const {
 }
 
 QuantizedLatent Autoencoder::quantize(const at::Tensor& latent, const QuantizeRequest& request) const {
-  return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, request);
+  QuantizeRequest own_request = request;
+  own_request.final_count_in_commitment = request.final_count_in_commitment || is_published(options_);
+  return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, own_request);
 }
 
 at::Tensor Autoencoder::decode(const at::Tensor& quantized) const { return decoder_(post_quant_conv_(quantized)); }

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <string>
 #include <vector>
 
 #include "models/decoder.hpp"
@@ -27,7 +28,11 @@ struct AutoencoderOptions {
   int norm_groups = 32;                 // reduced to divide the channels
   std::vector<int> strides{16, 4, 1};   // of the token pyramid, on the latent map
   int vocabulary_tile = 4096;           // words scored at a time
+  // none, or published: as the published code computes, for its weights (docs/methods/published_weights.md).
+  std::string compatibility = "none";
 };
+
+bool is_published(const AutoencoderOptions& options);
 
 bool has_attention(const AutoencoderOptions& options, int level);
 

@@ -25,7 +25,8 @@ nlohmann::json options_json(const models::AutoencoderOptions& options) {
           {"latent_channels", options.latent_channels},
           {"attention_levels", options.attention_levels},
           {"norm_groups", options.norm_groups},
-          {"strides", options.strides}};
+          {"strides", options.strides},
+          {"compatibility", options.compatibility}};
 }
 
 models::AutoencoderOptions options_from(const nlohmann::json& json) {
@@ -38,6 +39,7 @@ models::AutoencoderOptions options_from(const nlohmann::json& json) {
   json.at("attention_levels").get_to(options.attention_levels);
   json.at("norm_groups").get_to(options.norm_groups);
   json.at("strides").get_to(options.strides);
+  options.compatibility = json.value("compatibility", options.compatibility);  // files from before it had none
   return options;
 }
 

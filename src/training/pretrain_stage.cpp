@@ -152,8 +152,10 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
   };
   const at::Tensor none = at::zeros({}, normal_dose.options());
   const at::Tensor l1 = share(losses::absolute_error_per_image(reconstructed, normal_dose));
+  const auto perceptual_input =
+      models::is_published(autoencoder_.options()) ? losses::PerceptualInput::unit : losses::PerceptualInput::symmetric;
   const at::Tensor perceptual =
-      perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose)) : none;
+      perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose, perceptual_input)) : none;
   const at::Tensor commitment = share(tokens.commitment);
   const at::Tensor semantic = training.semantic_weight != 0.0
                                   ? share(losses::semantic_loss(tokens.levels, candidates_of(images.tissue, tokens)))

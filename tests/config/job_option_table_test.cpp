@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <utility>
 
 #include "base/error.hpp"
 #include "storage/durable_file.hpp"
@@ -150,6 +152,7 @@ INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
                                                                  {"training.validate_every_num_steps", "0"},
                                                                  {"training.precision", "float16"},
                                                                  {"training.divergence_factor", "-1"},
+                                                                 {"autoencoder.compatibility", "taming"},
                                                                  {"training.on_non_finite", "ignore"},
                                                                  {"training.max_consecutive_skips", "-1"},
                                                                  {"distributed.wire_type", "float16"},
@@ -170,6 +173,33 @@ TEST(JobOptionTable, AReproducibleSumIsNotRoundedOnTheWire) {
   EXPECT_NO_THROW(check_job_options(bound.job));
   bound.table.set("distributed.reproducible", "true", "test");
   EXPECT_THROW(check_job_options(bound.job), base::ErrorOnAllRanks);
+}
+
+TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
+  const std::map<std::string, std::pair<std::string, std::string>> options{
+      // name: allowed, refused
+      {"data.window", {"leda", "abdomen"}},
+      {"vocabulary.normalise_rows", {"false", "true"}},
+      {"autoencoder.commitment_weight", {"1", "0.25"}},
+      {"leda.weight", {"0.5", "0.05"}}};
+  const auto job_with = [&](const std::string& refused) {
+    BoundJob bound;
+    bound.table.set("autoencoder.compatibility", "published", "test");
+    for (const auto& [name, values] : options) {
+      bound.table.set(name, name == refused ? values.second : values.first, "test");
+    }
+    return bound.job;
+  };
+  EXPECT_NO_THROW(check_job_options(job_with("")));
+  for (const auto& [name, values] : options) {
+    try {
+      check_job_options(job_with(name));
+      FAIL() << name;
+    } catch (const base::Error& error) {
+      EXPECT_THAT(error.text().what, testing::HasSubstr(name));
+      EXPECT_THAT(error.text().value, testing::HasSubstr("autoencoder.compatibility = published"));
+    }
+  }
 }
 
 TEST(JobOptionTable, PhantomOptionsAreNotCheckedWhereShardsAreRead) {

@@ -124,6 +124,14 @@ TEST_F(NetworkFiles, AutoencoderComesBackWithValuesOptionsAndWindow) {
   EXPECT_TRUE(file.autoencoder->encode(image).equal(autoencoder.encode(image)));
 }
 
+// Version 1 began without this option.
+TEST_F(NetworkFiles, AutoencoderWithoutCompatibilityComputesAsThisProjectDoes) {
+  storage::TensorArchive archive = storage::load_safetensors(autoencoder_path);
+  change_json(archive, "options", "compatibility", nullptr);
+  storage::save_safetensors(autoencoder_path, archive);
+  EXPECT_EQ(load_autoencoder(autoencoder_path, {}).autoencoder->options().compatibility, "none");
+}
+
 TEST_F(NetworkFiles, DenoiserComesBackWithValuesAndFacts) {
   const DenoiserFile file = load_denoiser(denoiser_path, {at::kDouble, at::kCPU, 99});
   expect_equal_tables(file.denoiser->tensors(), denoiser->tensors(), at::kDouble);
