@@ -61,6 +61,15 @@ at::Tensor sum_cells(const at::Tensor& counts, std::int64_t side, std::int64_t r
   return fitted.reshape({counts.size(0), rows, side, columns, side, counts.size(3)}).sum({2, 4});
 }
 
+// The tissue with most pixels, air weighted, and its share of all pixels. cell_counts: B x rows x columns x T.
+void find_cell_tissue(const at::Tensor& cell_counts, double air_weight, LevelCandidates& level) {
+  at::Tensor weights = at::ones({ct::kNumTissues}, cell_counts.options());
+  weights[static_cast<std::int64_t>(ct::Tissue::air)] = air_weight;
+  const at::Tensor tissue = at::argmax(cell_counts * weights, -1, /*keepdim=*/true);
+  level.tissue = tissue.squeeze(-1).to(at::kByte);
+  level.purity = (cell_counts.gather(-1, tissue) / cell_counts.sum(-1, true)).squeeze(-1);
+}
+
 }  // namespace
 
 CandidateWords::CandidateWords(const TissueWords& words, const at::Tensor& codebook, CandidateOptions options,
@@ -93,7 +102,8 @@ std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& ti
     level.exists = grids[index].rows > 0 && grids[index].columns > 0;
     if (!level.exists) continue;
     const bool is_last = index + 1 == levels.size();
-    level.tissue = cell_tissue(pixel_counts, strides_[index], grids[index], is_last ? 1.0 : options_.air_weight);
+    const at::Tensor cell_counts = sum_cells(pixel_counts, strides_[index], grids[index].rows, grids[index].columns);
+    find_cell_tissue(cell_counts, is_last ? 1.0 : options_.air_weight, level);
     if (options_.placement == "image") {
       place_by_image(pixel_counts.sum({1, 2}), options_.thresholds[index], level);
     } else {
@@ -101,13 +111,6 @@ std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& ti
     }
   }
   return levels;
-}
-
-at::Tensor CandidateWords::cell_tissue(const at::Tensor& pixel_counts, int stride, LevelGrid grid,
-                                       double air_weight) const {
-  at::Tensor weights = at::ones({ct::kNumTissues}, pixel_counts.options());
-  weights[static_cast<std::int64_t>(ct::Tissue::air)] = air_weight;
-  return at::argmax(sum_cells(pixel_counts, stride, grid.rows, grid.columns) * weights, -1).to(at::kByte);
 }
 
 void CandidateWords::place_by_position(LevelCandidates& level) const {

@@ -34,6 +34,7 @@ struct LevelCandidates {
   at::Tensor mean_embedding;    // B x rows x columns x C; placement image: B x 1 x 1 x C
   at::Tensor mean_square_norm;  // B x rows x columns; placement image: B x 1 x 1
   at::Tensor tissue;            // B x rows x columns, uint8: the tissue with most pixels in the cell (air weighted)
+  at::Tensor purity;            // B x rows x columns, float64: that tissue's share of the cell's pixels
 };
 
 class CandidateWords {
@@ -51,7 +52,6 @@ class CandidateWords {
   std::vector<LevelCandidates> of_tissue_maps(const at::Tensor& tissue, std::span<const LevelGrid> grids) const;
 
  private:
-  at::Tensor cell_tissue(const at::Tensor& pixel_counts, int stride, LevelGrid grid, double air_weight) const;
   void place_by_position(LevelCandidates& level) const;
   void place_by_image(const at::Tensor& pixels, double threshold, LevelCandidates& level) const;
 

@@ -1,9 +1,6 @@
 #include "language/tissue_words.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/stack.h>
-#include <ATen/ops/take.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -67,21 +64,6 @@ bool TissueWords::is_word_of(ct::Tissue tissue, std::int64_t token) const {
     if (own == token) return true;
   }
   return false;
-}
-
-at::Tensor tissue_match_counts(const TissueWords& words, const at::Tensor& tokens, const at::Tensor& tissue) {
-  const at::Tensor membership = words.membership().to(tokens.device());
-  const at::Tensor matches = at::take(membership, tissue.to(at::kLong) * membership.size(1) + tokens);
-  const at::Tensor is_body = tissue.ne(static_cast<std::int64_t>(ct::Tissue::air));
-  const at::Tensor one_each = at::ones_like(tokens);
-  return at::stack(
-      {matches.sum(at::kLong), one_each.sum(), matches.logical_and(is_body).sum(at::kLong), is_body.sum(at::kLong)});
-}
-
-TissueMatchRate tissue_match_rate(const at::Tensor& counts) {
-  const at::Tensor values = counts.to(at::kCPU, at::kDouble);
-  const double* count = values.const_data_ptr<double>();
-  return {.all = count[1] > 0 ? count[0] / count[1] : 0.0, .non_air = count[3] > 0 ? count[2] / count[3] : 0.0};
 }
 
 }  // namespace leda::language

@@ -35,16 +35,4 @@ class TissueWords {
   at::Tensor membership_;
 };
 
-// How many tokens are words of the tissue their cell shows. int64 [4] on the tokens' device, to be summed over batches
-// and ranks: matches, positions, matches where the tissue is not air, positions where it is not air.
-// tokens: int64, tissue: uint8 (LevelCandidates::tissue of the same level), equal shapes.
-at::Tensor tissue_match_counts(const TissueWords& words, const at::Tensor& tokens, const at::Tensor& tissue);
-
-struct TissueMatchRate {
-  double all = 0.0;
-  double non_air = 0.0;
-};
-// Shares of tissue_match_counts; 0 where nothing was counted. Waits for the device.
-TissueMatchRate tissue_match_rate(const at::Tensor& counts);
-
 }  // namespace leda::language

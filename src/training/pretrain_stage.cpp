@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "distributed/differentiable_sum.hpp"
+#include "language/tissue_match.hpp"
 #include "losses/adversarial_loss.hpp"
 #include "losses/perceptual_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
@@ -57,6 +58,19 @@ void require_separable(const JobOptions& options) {
                                .why = "batch normalisation couples the samples of a step, and a reproducible step runs "
                                       "each sample by itself",
                                .remedy = "set discriminator.norm = group, or discriminator.weight = 0"});
+}
+
+// By tissue where it has enough pure cells, and the mean of these.
+void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report) {
+  const at::Tensor counts = pure_matches.cpu();
+  for (const ct::TissueRange& row : ct::kTissues) {
+    const at::Tensor own = counts[static_cast<std::int64_t>(row.tissue)];
+    const auto positions = own[1].item<std::int64_t>();
+    if (positions < language::kMinPositions) continue;
+    report.figures.push_back({fmt::format("tissue_match_{}", row.name), own[0].item<double>() / positions});
+  }
+  const language::BalancedMatch balanced = language::balanced_match(counts);
+  if (balanced.num_tissues > 0) report.figures.push_back({"tissue_match_balanced", balanced.share});
 }
 
 std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entries) {
@@ -262,7 +276,9 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_tissue = true});
   PatientMeans means(context_.validation, {"l1_hu"});
-  at::Tensor matches = at::zeros({4}, at::TensorOptions(at::kLong).device(context_.settings.device));
+  const auto count_options = at::TensorOptions(at::kLong).device(context_.settings.device);
+  at::Tensor matches = at::zeros({4}, count_options);
+  at::Tensor pure_matches = at::zeros({ct::kNumTissues, 2}, count_options);
   const auto visit = [&](std::int64_t id) {
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
@@ -272,7 +288,9 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
     const at::Tensor reconstructed = autoencoder_.decode(tokens.quantized);
     means.add(id, {(reconstructed - normal_dose).abs().mean().item<double>() * context_.window.range_hu()});
     const auto candidates = candidates_of(batch.tissue, tokens);
-    matches += language::tissue_match_counts(tissue_words_, tokens.levels.back().tokens, candidates.back().tissue);
+    const at::Tensor& finest = tokens.levels.back().tokens;
+    matches += language::tissue_match_counts(tissue_words_, finest, candidates.back().tissue);
+    pure_matches += language::pure_match_counts(tissue_words_, finest, candidates.back());
   };
   if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
   ValidationReport report{means.reduce(context_.communicator), 0.0};
@@ -281,6 +299,8 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
   const language::TissueMatchRate rate = language::tissue_match_rate(matches);
   report.figures.push_back({"tissue_match", rate.all});
   report.figures.push_back({"tissue_match_non_air", rate.non_air});
+  distributed::all_reduce(context_.communicator, pure_matches);
+  add_tissue_figures(pure_matches, report);
   return report;
 }
 

@@ -1,7 +1,5 @@
 #include "language/tissue_words.hpp"
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -71,40 +69,6 @@ TEST(TissueWords, TissueWithoutAWordIsRefusedWithItsTerms) {
     const std::string message = error.what();
     for (const std::string_view term : terms_of(Tissue::bone)) EXPECT_NE(message.find(term), std::string::npos);
   }
-}
-
-TEST(TissueMatch, CountsWordsOfTheCellsTissue) {
-  const Vocabulary vocabulary = test::tiny_vocabulary();
-  const TissueWords words(vocabulary);
-  const std::int64_t air = words.tokens_of(Tissue::air)[2];
-  const std::int64_t lung = words.tokens_of(Tissue::lung)[0];
-  const std::int64_t bone = words.tokens_of(Tissue::bone)[1];
-  const auto label = [](Tissue tissue) { return static_cast<std::int64_t>(tissue); };
-  // Right, right, wrong in air; right, wrong, no tissue word at all in the body.
-  const at::Tensor tokens = at::tensor({air, air, lung, lung, air, std::int64_t{0}}).reshape({1, 2, 3});
-  const at::Tensor tissue = at::tensor({label(Tissue::air), label(Tissue::air), label(Tissue::air), label(Tissue::lung),
-                                        label(Tissue::bone), label(Tissue::bone)})
-                                .to(at::kByte)
-                                .reshape({1, 2, 3});
-  at::Tensor counts = tissue_match_counts(words, tokens, tissue);
-  EXPECT_EQ(counts[0].item<std::int64_t>(), 3);
-  EXPECT_EQ(counts[1].item<std::int64_t>(), 6);
-  EXPECT_EQ(counts[2].item<std::int64_t>(), 1);
-  EXPECT_EQ(counts[3].item<std::int64_t>(), 3);
-  // Counts of two ranks add up: one more position, right.
-  counts.add_(tissue_match_counts(words, at::tensor({bone}), at::tensor({label(Tissue::bone)}).to(at::kByte)));
-  const TissueMatchRate rate = tissue_match_rate(counts);
-  EXPECT_DOUBLE_EQ(rate.all, 4.0 / 7.0);
-  EXPECT_DOUBLE_EQ(rate.non_air, 2.0 / 4.0);
-}
-
-TEST(TissueMatch, NothingCountedGivesZero) {
-  const TissueWords words(test::tiny_vocabulary());
-  const at::Tensor counts =
-      tissue_match_counts(words, at::empty({0, 4, 4}, at::kLong), at::empty({0, 4, 4}, at::kByte));
-  EXPECT_EQ(counts.sum().item<std::int64_t>(), 0);
-  EXPECT_EQ(tissue_match_rate(counts).all, 0.0);
-  EXPECT_EQ(tissue_match_rate(counts).non_air, 0.0);
 }
 
 }  // namespace
