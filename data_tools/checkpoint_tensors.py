@@ -7,6 +7,7 @@ are; every other object of the file becomes an empty placeholder.
 import collections
 import pickle
 import types
+import zipfile
 
 import torch
 
@@ -64,7 +65,9 @@ def load_state_dict(path):
     else those of the file itself. Throws ValueError where the file is no checkpoint or holds no tensors."""
     reader = types.SimpleNamespace(Unpickler=_TensorUnpickler, load=_load, __name__="checkpoint_tensors")
     try:
-        content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
+        # Mapped, a tensor's values are read when they are used; the format before PyTorch 1.6 cannot be.
+        content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False,
+                             mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, KeyError, TypeError) as fault:
         raise ValueError(f"it is no checkpoint that PyTorch can read ({fault})") from fault
     for key in ("state_dict", "model_state_dict", "model"):

