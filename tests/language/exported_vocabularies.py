@@ -54,7 +54,7 @@ types = [3 if words[row].startswith("[") else 1 for row in rows]
 ids = [row for row in rows if is_ordinary(words[row])]
 for name, kind, tolerance in [
     ("gguf_f32", Q.F32, 0.0),
-    ("gguf_f16", Q.F16, np.abs(table[ids]) * 2.0**-11),
+    ("gguf_f16", Q.F16, np.maximum(np.abs(table[ids]) * 2.0**-11, 2.0**-25)),  # the second: numbers below 2^-14
     # Half a step, and what rounding the step to float16 adds at the last of the levels.
     ("gguf_q8_0", Q.Q8_0, block_steps(table[ids], 127) * (0.5 + 127 * 2.0**-11)),
     ("gguf_q4_0", Q.Q4_0, block_steps(table[ids], 8) * (1.0 + 8 * 2.0**-11)),
