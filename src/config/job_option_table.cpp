@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "ct/hounsfield.hpp"
+#include "language/codebook_control.hpp"
 
 namespace leda::config {
 namespace {
@@ -83,6 +84,11 @@ void bind_data(OptionTable& table, training::JobOptions& job) {
 void bind_language(OptionTable& table, training::JobOptions& job) {
   table.add("vocabulary.file", "words and embeddings: builtin, or an HDF5 file", &job.vocabulary.file);
   table.add("vocabulary.normalise_rows", "scale every word's embedding to length 1", &job.vocabulary.normalise_rows);
+  table.add(
+      "vocabulary.control",
+      "codebook without the language, keyed by run.seed: none, shuffled (embeddings dealt to other words), random "
+      "(directions at random, every row as long as before)",
+      &job.vocabulary.control);
   table.add("words.placement", "candidate words by position (of the token's own cell) or by image",
             &job.words.placement);
   table.add("words.thresholds", "placement image: score from which a word is a candidate, per level",
@@ -148,6 +154,13 @@ void bind_denoiser(OptionTable& table, training::JobOptions& job) {
   table.add("denoiser.augment", "flip and turn training images at random", &training.augment);
   table.add("leda.weight", "w, of the LEDA loss; 0 = the baseline", &job.leda.weight);
   table.add("leda.autoencoder", "autoencoder.safetensors of a stage 1; empty = this run's own", &job.leda.autoencoder);
+  table.add("leda.token_term",
+            "hard (squared distance of the chosen embeddings) or soft (divergence of the token distributions)",
+            &job.leda.token_term);
+  table.add("leda.token_weight", "of the token term within the LEDA loss; the feature term has 1",
+            &job.leda.token_weight);
+  table.add("leda.token_temperature", "token term soft: scores are divided by it before the softmax over all words",
+            &job.leda.token_temperature);
 }
 
 void bind_training(OptionTable& table, training::JobOptions& job) {
@@ -243,6 +256,8 @@ void check_names(const training::JobOptions& job) {
   require_one_of("distributed.wire_type", job.distributed.wire_type, {"full", "bfloat16"});
   require_one_of("distributed.non_finite_check", job.distributed.non_finite_check, {"auto", "before_sum", "on_device"});
   require_one_of("autoencoder.compatibility", job.autoencoder.compatibility, {"none", "published"});
+  require_one_of("vocabulary.control", job.vocabulary.control, language::codebook_controls());
+  require_one_of("leda.token_term", job.leda.token_term, {"hard", "soft"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
   require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
@@ -290,6 +305,8 @@ void check_sizes(const training::JobOptions& job) {
 
 void check_rates(const training::JobOptions& job) {
   require_at_least("leda.weight", job.leda.weight, 0.0);
+  require_at_least("leda.token_weight", job.leda.token_weight, 0.0);
+  require_above_zero("leda.token_temperature", job.leda.token_temperature);
   require_at_least("discriminator.weight", job.adversarial.weight, 0.0);
   require_at_least("autoencoder.semantic_weight", job.autoencoder_training.semantic_weight, 0.0);
   require_at_least("autoencoder.commitment_weight", job.autoencoder_training.commitment_weight, 0.0);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "losses/reconstruction_loss.hpp"
+#include "models/token_divergence.hpp"
 
 namespace leda::losses {
 
@@ -27,9 +28,25 @@ at::Tensor count_agreement(const models::QuantizedLatent& first, const models::Q
   return at::stack(rows);
 }
 
+// -> [B].
+at::Tensor soft_token_term(const models::Autoencoder& autoencoder, const std::vector<models::LevelTokens>& levels,
+                           const std::vector<models::LevelTokens>& reference, double temperature) {
+  std::vector<at::Tensor> means;
+  for (std::size_t index = 0; index < levels.size(); ++index) {
+    if (!levels[index].exists) continue;
+    const at::Tensor inputs = levels[index].inputs;
+    const at::Tensor divergence =
+        models::token_divergence(inputs.flatten(0, 2), reference[index].inputs.flatten(0, 2), autoencoder.codebook(),
+                                 temperature, autoencoder.options().vocabulary_tile);
+    means.push_back(divergence.view({inputs.size(0), inputs.size(1) * inputs.size(2)}).mean(1));
+  }
+  return at::stack(means).mean(0);
+}
+
 }  // namespace
 
-LedaTerms leda_loss(const models::Autoencoder& autoencoder, const at::Tensor& denoised, const at::Tensor& normal_dose) {
+LedaTerms leda_loss(const models::Autoencoder& autoencoder, const at::Tensor& denoised, const at::Tensor& normal_dose,
+                    const TokenTermOptions& token_term) {
   at::Tensor reference_latent;
   models::QuantizedLatent reference;
   {
@@ -41,8 +58,12 @@ LedaTerms leda_loss(const models::Autoencoder& autoencoder, const at::Tensor& de
   const models::QuantizedLatent quantized = autoencoder.quantize(latent, {});
 
   LedaTerms terms;
-  // straight_through has the value of zq to the last bit, so equal tokens give exactly 0.
-  terms.token = squared_error_per_image(quantized.straight_through, reference.quantized);
+  if (token_term.term == TokenTerm::soft) {
+    terms.token = soft_token_term(autoencoder, quantized.levels, reference.levels, token_term.temperature);
+  } else {
+    // straight_through has the value of zq to the last bit, so equal tokens give exactly 0.
+    terms.token = squared_error_per_image(quantized.straight_through, reference.quantized);
+  }
   terms.feature = squared_error_per_image(latent, reference_latent);
   terms.token_agreement = count_agreement(quantized, reference);
   return terms;

@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kFormat = "leda-autoencoder";
 constexpr const char* kVersion = "1";
+constexpr const char* kControl = "vocabulary_control";
 constexpr const char* kCodebook = "quantize.embedding.weight";
 
 nlohmann::json options_json(const models::AutoencoderOptions& options) {
@@ -46,7 +47,8 @@ models::AutoencoderOptions options_from(const nlohmann::json& json) {
 }  // namespace
 
 void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
-                      const ct::Window& window, const std::string& vocabulary_hash) {
+                      const ct::Window& window, const std::string& vocabulary_hash,
+                      const std::string& vocabulary_control) {
   storage::TensorArchive archive;
   append_network("", autoencoder.tensors(), archive);
   archive.metadata = {{"format", kFormat},
@@ -54,7 +56,8 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
                       {"options", options_json(autoencoder.options()).dump()},
                       {"window_low_hu", fmt::format("{}", window.low_hu)},
                       {"window_high_hu", fmt::format("{}", window.high_hu)},
-                      {"vocabulary_hash", vocabulary_hash}};
+                      {"vocabulary_hash", vocabulary_hash},
+                      {kControl, vocabulary_control}};
   save_network_file(path, archive);
 }
 
@@ -86,8 +89,30 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
   load_network("", archive, file.autoencoder->tensors(), path.string());
   file.autoencoder->tensors().freeze();
   file.vocabulary_hash = metadata_of(archive, "vocabulary_hash", path);
+  for (const auto& [name, value] : archive.metadata) {
+    if (name == kControl) file.vocabulary_control = value;
+  }
   file.checksum = storage::checksum_text(storage::file_checksum(path));
   return file;
+}
+
+void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path& path, const std::string& hash,
+                        const std::string& control) {
+  if (file.vocabulary_hash != hash) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = path.string() + " was trained with another vocabulary",
+                                 .value = fmt::format("hash {}, vocabulary.file has {}", file.vocabulary_hash, hash),
+                                 .why = "its tokens would be read as other words",
+                                 .remedy = "restore vocabulary.file, or start afresh with --new-run"});
+  }
+  if (file.vocabulary_control != control) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = path.string() + " was trained with another codebook",
+                                 .value = fmt::format("control {}; vocabulary.control and run.seed ask for {}",
+                                                      file.vocabulary_control, control),
+                                 .why = "it would be taken for what it is not",
+                                 .remedy = "restore vocabulary.control, or start afresh with --new-run"});
+  }
 }
 
 }  // namespace leda::training

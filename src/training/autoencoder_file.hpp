@@ -16,13 +16,18 @@ struct AutoencoderFile {
   std::unique_ptr<models::Autoencoder> autoencoder;  // frozen
   ct::Window window;
   std::string vocabulary_hash;
-  std::string checksum;  // of the file's bytes, 16 hex digits
+  std::string vocabulary_control = "none";  // language::control_record; files without the entry have none
+  std::string checksum;                     // of the file's bytes, 16 hex digits
 };
 
 // Throws Error(storage).
 void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
-                      const ct::Window& window, const std::string& vocabulary_hash);
+                      const ct::Window& window, const std::string& vocabulary_hash,
+                      const std::string& vocabulary_control = "none");
 // Values are converted to the settings' type. Throws Error(data) naming file and field.
 AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings);
+// Throws ErrorOnAllRanks(data) unless the file's codebook is made of this vocabulary under this control.
+void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path& path, const std::string& hash,
+                        const std::string& control);
 
 }  // namespace leda::training

@@ -24,6 +24,11 @@ constexpr std::int64_t kGraceSteps = 200;
 
 std::string token_name(std::int64_t level) { return fmt::format("token_agreement_level_{}", level + 1); }
 
+losses::TokenTermOptions token_term_of(const LedaOptions& leda) {
+  return {.term = leda.token_term == "soft" ? losses::TokenTerm::soft : losses::TokenTerm::hard,
+          .temperature = leda.token_temperature};
+}
+
 }  // namespace
 
 bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
@@ -75,17 +80,26 @@ at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count,
   const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
   at::Tensor total = mse;
   if (autoencoder_) {
-    const losses::LedaTerms terms = losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose);
+    const LedaOptions& leda = context_.options.leda;
+    const losses::LedaTerms terms =
+        losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose, token_term_of(leda));
     const at::Tensor token = terms.token.sum() / global_count;
     const at::Tensor feature = terms.feature.sum() / global_count;
-    total = total + leda_weight_ * (token + feature);
+    total = total + leda_weight_ * (leda.token_weight * token + feature);
     report.add("leda_token", micro_batch, token);
     report.add("leda_feature", micro_batch, feature);
     token_agreement_ += terms.token_agreement;
+    if (term_gradients_) term_gradients_->add({mse, token, feature}, denoised);
   }
   report.add("loss", micro_batch, total);
   report.add("mse", micro_batch, mse);
   return total;
+}
+
+// As the loop logs: at the cadence and at the end.
+bool DenoiserStage::is_logged(std::int64_t step) const {
+  const JobOptions& options = context_.options;
+  return (step + 1) % options.logging.every_num_steps == 0 || step + 1 == options.denoiser_training.num_steps;
 }
 
 LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
@@ -95,6 +109,13 @@ LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
   names.insert(names.end(), {"gradient_norm", kSkippedUpdates});
   StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
                     context_.settings.device);
+  term_gradients_.reset();
+  if (autoencoder_ && is_logged(batch.step)) {
+    const double token_weight = leda_weight_ * context_.options.leda.token_weight;
+    term_gradients_.emplace(
+        std::vector<TermGradients::Term>{{"mse", 1.0}, {"leda_token", token_weight}, {"leda_feature", leda_weight_}},
+        batch.global_count, context_.communicator, context_.settings.device);
+  }
   updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
     const at::Tensor total = loss(batch.micro_batches[i], static_cast<double>(batch.global_count), i, report);
@@ -123,6 +144,10 @@ std::vector<logging::Scalar> DenoiserStage::interval_figures() {
     if (positions > 0) figures.push_back({token_name(level), agreeing / positions});
   }
   token_agreement_.zero_();
+  if (term_gradients_) {
+    for (logging::Scalar& ratio : term_gradients_->ratios()) figures.push_back(std::move(ratio));
+    term_gradients_.reset();
+  }
   return figures;
 }
 

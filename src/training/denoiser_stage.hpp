@@ -13,6 +13,7 @@
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
 #include "training/step_report.hpp"
+#include "training/term_gradients.hpp"
 
 namespace leda::training {
 
@@ -41,6 +42,7 @@ class DenoiserStage : public Stage {
   // The total of one micro-batch, divided by the images of all ranks.
   at::Tensor loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch, StepReport& report);
   std::unique_ptr<ParameterUpdater> make_updater(distributed::BucketPlan plan);
+  bool is_logged(std::int64_t step) const;
 
   StageContext context_;
   double leda_weight_;
@@ -48,7 +50,8 @@ class DenoiserStage : public Stage {
   std::unique_ptr<models::Denoiser> denoiser_;
   LearningRateSchedule schedule_;
   std::unique_ptr<ParameterUpdater> updater_;
-  at::Tensor token_agreement_;  // [levels, 2] over the interval; undefined without an autoencoder
+  at::Tensor token_agreement_;                   // [levels, 2] over the interval; undefined without an autoencoder
+  std::optional<TermGradients> term_gradients_;  // of a step that is logged, with an autoencoder
 };
 
 }  // namespace leda::training

@@ -19,6 +19,7 @@
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
+#include "language/codebook_control.hpp"
 #include "language/vocabulary.hpp"
 #include "logging/goodput_ledger.hpp"
 #include "storage/durable_file.hpp"
@@ -189,13 +190,9 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
   }
   AutoencoderFile file = load_autoencoder(path, settings_);
   // A file of one's own choice may speak any vocabulary; the run's own stage 1 must have spoken this one.
-  const std::string expected = language::load_vocabulary(options_.vocabulary.file).hash;
-  if (options_.leda.autoencoder.empty() && file.vocabulary_hash != expected) {
-    throw base::ErrorOnAllRanks(
-        ExitCode::data, {.what = path.string() + " was trained with another vocabulary",
-                         .value = fmt::format("hash {}, vocabulary.file has {}", file.vocabulary_hash, expected),
-                         .why = "its tokens would be read as other words",
-                         .remedy = "restore vocabulary.file, or start afresh with --new-run"});
+  if (options_.leda.autoencoder.empty()) {
+    require_vocabulary(file, path, language::load_vocabulary(options_.vocabulary.file).hash,
+                       language::control_record(options_.vocabulary.control, options_.run.seed));
   }
   return file;
 }
@@ -228,7 +225,8 @@ StopRequest Job::pretrain() {
   PretrainStage stage(context(options_.run.seed, trace.get()), vocabulary);
   const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
-    save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash);
+    save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
+                     language::control_record(options_.vocabulary.control, options_.run.seed));
   }
   communicator_.barrier();
   return stop;

@@ -45,6 +45,7 @@ struct DataOptions {
 struct VocabularyOptions {
   std::string file = "builtin";
   bool normalise_rows = true;
+  std::string control = "none";  // shuffled, random: a codebook without the language (language/codebook_control)
 };
 
 struct AutoencoderTrainingOptions {
@@ -80,6 +81,9 @@ struct DenoiserTrainingOptions {
 struct LedaOptions {
   double weight = 0.5;
   std::string autoencoder;  // file; empty = the run's own stage 1
+  std::string token_term = "hard";
+  double token_weight = 1.0;
+  double token_temperature = 1.0;  // of token_term soft
 };
 
 struct TrainingOptions {

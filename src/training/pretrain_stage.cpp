@@ -6,8 +6,11 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/error.hpp"
 #include "distributed/differentiable_sum.hpp"
+#include "language/codebook_control.hpp"
 #include "language/tissue_match.hpp"
 #include "losses/adversarial_loss.hpp"
 #include "losses/perceptual_loss.hpp"
@@ -73,6 +76,12 @@ void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report
   if (balanced.num_tissues > 0) report.figures.push_back({"tissue_match_balanced", balanced.share});
 }
 
+at::Tensor codebook_of(const language::Vocabulary& vocabulary, const StageContext& context) {
+  const VocabularyOptions& options = context.options.vocabulary;
+  const at::Tensor codebook = language::make_codebook(vocabulary, options.normalise_rows, context.settings.dtype);
+  return language::control_codebook(codebook, options.control, context.options.run.seed);
+}
+
 std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entries) {
   std::vector<at::Tensor> copies;
   for (const models::NamedTensor& entry : entries) copies.push_back(entry.tensor.clone());
@@ -87,10 +96,7 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
         return distributed::sum_over_ranks(tensor, communicator, trace);
       }),
       tissue_words_(vocabulary),
-      autoencoder_(
-          context.options.autoencoder,
-          language::make_codebook(vocabulary, context.options.vocabulary.normalise_rows, context.settings.dtype),
-          context.settings),
+      autoencoder_(context.options.autoencoder, codebook_of(vocabulary, context), context.settings),
       codebook_hash_(language::codebook_hash(autoencoder_.codebook())),
       discriminator_(make_discriminator(context.options, context.settings)),
       perceptual_(make_perceptual(context.options, context.settings)),
@@ -275,7 +281,7 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
   const at::NoGradGuard no_grad;
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_tissue = true});
-  PatientMeans means(context_.validation, {"l1_hu"});
+  PatientMeans means(context_.validation, {"l1_hu", "psnr_db"});
   const auto count_options = at::TensorOptions(at::kLong).device(context_.settings.device);
   at::Tensor matches = at::zeros({4}, count_options);
   at::Tensor pure_matches = at::zeros({ct::kNumTissues, 2}, count_options);
@@ -286,7 +292,9 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
     const models::QuantizedLatent tokens =
         autoencoder_.quantize(autoencoder_.encode(normal_dose), {.log_partition = false, .gradients = false});
     const at::Tensor reconstructed = autoencoder_.decode(tokens.quantized);
-    means.add(id, {(reconstructed - normal_dose).abs().mean().item<double>() * context_.window.range_hu()});
+    const at::Tensor error = reconstructed - normal_dose;
+    means.add(id, {error.abs().mean().item<double>() * context_.window.range_hu(),
+                   -10.0 * std::log10(error.square().mean().item<double>())});  // peak: the window's range
     const auto candidates = candidates_of(batch.tissue, tokens);
     const at::Tensor& finest = tokens.levels.back().tokens;
     matches += language::tissue_match_counts(tissue_words_, finest, candidates.back().tissue);

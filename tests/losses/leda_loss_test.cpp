@@ -147,5 +147,72 @@ TEST_F(LedaLoss, BatchWithoutImagesHasNoTermsAndKeepsItsGraph) {
   EXPECT_EQ(torch::autograd::grad({total}, {denoised})[0].sizes(), denoised.sizes());
 }
 
+constexpr TokenTermOptions kSoft{.term = TokenTerm::soft, .temperature = 0.8};
+
+// Whole N x V distributions, one level after the other, from the quantiser's own inputs.
+TEST_F(LedaLoss, SoftTokenTermIsTheMeanDivergencePerLevelThenOverLevels) {
+  const at::Tensor normal_dose = random_images(2), denoised = random_images(2);
+  const LedaTerms terms = leda_loss(autoencoder_, denoised, normal_dose, kSoft);
+  const at::Tensor words = autoencoder_.codebook();
+  const auto log_shares = [&](const at::Tensor& inputs) {
+    return ((inputs.matmul(words.t()) * 2 - words.square().sum(1)) / kSoft.temperature).log_softmax(-1);
+  };
+  const auto first = autoencoder_.quantize(autoencoder_.encode(denoised), {.gradients = false});
+  const auto second = autoencoder_.quantize(autoencoder_.encode(normal_dose), {.gradients = false});
+  at::Tensor expected = at::zeros({2}, at::kDouble);
+  for (std::size_t level = 0; level < 2; ++level) {
+    const at::Tensor q = log_shares(first.levels[level].inputs), p = log_shares(second.levels[level].inputs);
+    expected += (p.exp() * (p - q)).sum(-1).mean({1, 2}) / 2;
+  }
+  EXPECT_GT(expected.min().item<double>(), 1e-6);
+  EXPECT_LT(((terms.token - expected) / expected).abs().max().item<double>(), 1e-9);
+  const LedaTerms hard = leda_loss(autoencoder_, denoised, normal_dose);
+  EXPECT_TRUE(at::equal(terms.feature, hard.feature));
+  EXPECT_TRUE(at::equal(terms.token_agreement, hard.token_agreement));
+}
+
+TEST_F(LedaLoss, SoftTokenTermMovesWhereNoTokenFlips) {
+  const at::Tensor normal_dose = random_images(2);
+  const at::Tensor denoised = (normal_dose + 1e-4 * random_images(2)).set_requires_grad(true);
+  const LedaTerms hard = leda_loss(autoencoder_, denoised, normal_dose);
+  ASSERT_EQ(hard.token.abs().sum().item<double>(), 0.0);
+  const LedaTerms soft = leda_loss(autoencoder_, denoised, normal_dose, kSoft);
+  EXPECT_GT(soft.token.min().item<double>(), 0.0);
+  EXPECT_GT(torch::autograd::grad({soft.token.sum()}, {denoised})[0].abs().max().item<double>(), 0.0);
+}
+
+TEST_F(LedaLoss, SoftTokenTermIsExactlyZeroForEqualImages) {
+  const at::Tensor normal_dose = random_images(2);
+  const at::Tensor denoised = normal_dose.clone().set_requires_grad(true);
+  const LedaTerms terms = leda_loss(autoencoder_, denoised, normal_dose, kSoft);
+  EXPECT_EQ(terms.token.abs().sum().item<double>(), 0.0);
+  EXPECT_EQ(torch::autograd::grad({terms.token.sum()}, {denoised})[0].abs().max().item<double>(), 0.0);
+}
+
+// Through encoder and pyramid, where z^l has its own factor (Eq. 2); no token flips within the differences' step.
+TEST_F(LedaLoss, SoftTokenGradientIsThatOfFiniteDifferences) {
+  const at::Tensor normal_dose = random_images(1);
+  for (const double distance : {1.0, 0.01}) {
+    const at::Tensor denoised = (normal_dose + distance * (random_images(1) - 0.5)).set_requires_grad(true);
+    const at::Tensor loss = leda_loss(autoencoder_, denoised, normal_dose, kSoft).token.sum();
+    const at::Tensor gradient = torch::autograd::grad({loss}, {denoised})[0].contiguous();
+    const double largest = gradient.abs().max().item<double>();
+    ASSERT_GT(largest, 0.0);
+    const at::Tensor moved = denoised.detach().clone();
+    const auto value = [&] { return leda_loss(autoencoder_, moved, normal_dose, kSoft).token.sum().item<double>(); };
+    for (std::int64_t index = 0; index < moved.numel(); index += 37) {
+      const double expected = test::central_difference(value, moved, index, 1e-6);
+      EXPECT_NEAR(gradient.const_data_ptr<double>()[index], expected, 1e-6 * largest) << index;
+    }
+  }
+}
+
+TEST_F(LedaLoss, SoftTokenTermOfNoImagesKeepsItsGraph) {
+  const at::Tensor denoised = at::empty({0, 1, 16, 16}, at::kDouble).set_requires_grad(true);
+  const LedaTerms terms = leda_loss(autoencoder_, denoised, at::empty({0, 1, 16, 16}, at::kDouble), kSoft);
+  EXPECT_EQ(terms.token.size(0), 0);
+  EXPECT_EQ(torch::autograd::grad({terms.token.sum()}, {denoised})[0].sizes(), denoised.sizes());
+}
+
 }  // namespace
 }  // namespace leda::losses

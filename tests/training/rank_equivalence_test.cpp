@@ -23,6 +23,7 @@ namespace {
 // What rank 0 saw: every step's reports, summed over ranks (and samples), and the state afterwards.
 struct Trace {
   std::vector<std::vector<double>> reports;
+  std::vector<logging::Scalar> figures;  // of every step
   StageState state;
 };
 
@@ -81,7 +82,10 @@ class RankEquivalence : public testing::Test {
           EXPECT_EQ(sum.dim(), is_reproducible ? 1 : 0) << name;
           sums.push_back(sum.sum().item<double>());
         }
-        if (communicator.rank() == 0) trace.reports.push_back(sums);
+        const std::vector<logging::Scalar> figures = stage->interval_figures();
+        if (communicator.rank() != 0) continue;
+        trace.reports.push_back(sums);
+        trace.figures.insert(trace.figures.end(), figures.begin(), figures.end());
       }
       if (communicator.rank() == 0) trace.state = stage->state();
       communicator.barrier();
@@ -97,6 +101,11 @@ class RankEquivalence : public testing::Test {
         EXPECT_NEAR(one.reports[step][i], many.reports[step][i], tolerance * scale)
             << "step " << step << " entry " << i;
       }
+    }
+    ASSERT_EQ(one.figures.size(), many.figures.size());
+    for (std::size_t i = 0; i < one.figures.size(); ++i) {
+      const double scale = std::max(1.0, std::abs(one.figures[i].value));
+      EXPECT_NEAR(one.figures[i].value, many.figures[i].value, tolerance * scale) << one.figures[i].name;
     }
     ASSERT_EQ(one.state.networks.tensors.size(), many.state.networks.tensors.size());
     for (std::size_t i = 0; i < one.state.networks.tensors.size(); ++i) {
@@ -117,6 +126,10 @@ class RankEquivalence : public testing::Test {
 
   static void expect_same_bits(const Trace& one, const Trace& many) {
     EXPECT_EQ(one.reports, many.reports);
+    ASSERT_EQ(one.figures.size(), many.figures.size());
+    for (std::size_t i = 0; i < one.figures.size(); ++i) {
+      EXPECT_EQ(one.figures[i].value, many.figures[i].value) << one.figures[i].name;
+    }
     expect_same_bits(one.state.networks, many.state.networks);
     expect_same_bits(one.state.optimisers, many.state.optimisers);
   }
@@ -170,6 +183,64 @@ TEST_F(RankEquivalence, UnevenAndShortBatchesAreAveragedExactly) {
   options.training.global_batch = 5;
   expect_equal(train(Kind::pretrain, options, 1, 6), train(Kind::pretrain, options, 3, 6), 1e-9);
   expect_equal(train(Kind::denoise, options, 1, 6), train(Kind::denoise, options, 3, 6), 1e-9);
+}
+
+JobOptions with_soft_token_term(JobOptions options) {
+  options.leda.token_term = "soft";
+  options.leda.token_weight = 0.1;
+  options.logging.every_num_steps = 1;
+  options.training.global_batch = 5;  // 5, 5, 2 images a step: shares differ, and some ranks have none
+  return options;
+}
+
+double figure(const Trace& trace, const std::string& name) {
+  for (const logging::Scalar& scalar : trace.figures) {
+    if (scalar.name == name) return scalar.value;
+  }
+  return std::nan("");
+}
+
+TEST_F(RankEquivalence, SoftTokenTermAndItsGradientRatioAreTheSameOnAnyNumberOfRanks) {
+  const JobOptions options = with_soft_token_term(test::tiny_job(folder()));
+  const Trace one = train(Kind::denoise, options, 1, 6);
+  EXPECT_GT(figure(one, "leda_token_gradient_ratio"), 0.0);
+  EXPECT_GT(figure(one, "leda_feature_gradient_ratio"), 0.0);
+  for (const int num_ranks : {3, 8}) {
+    SCOPED_TRACE(num_ranks);
+    expect_equal(one, train(Kind::denoise, options, num_ranks, 6), 1e-9);
+  }
+  const JobOptions reproducible = with_soft_token_term(reproducible_job());
+  const Trace one_by_one = train(Kind::denoise, reproducible, 1, 6);
+  EXPECT_GT(figure(one_by_one, "leda_token_gradient_ratio"), 0.0);
+  for (const int num_ranks : {3, 8}) {
+    SCOPED_TRACE(num_ranks);
+    expect_same_bits(one_by_one, train(Kind::denoise, reproducible, num_ranks, 6));
+  }
+}
+
+// What measures must not steer: the gradients that are compared end before any parameter.
+TEST_F(RankEquivalence, MeasuringGradientsChangesNoBitOfTheTraining) {
+  JobOptions options = with_soft_token_term(test::tiny_job(folder()));
+  const Trace measured = train(Kind::denoise, options, 2, 6);
+  options.logging.every_num_steps = 1000;
+  const Trace plain = train(Kind::denoise, options, 2, 6);
+  EXPECT_TRUE(std::isnan(figure(plain, "leda_token_gradient_ratio")));
+  EXPECT_EQ(measured.reports, plain.reports);
+  expect_same_bits(measured.state.networks, plain.state.networks);
+  expect_same_bits(measured.state.optimisers, plain.state.optimisers);
+}
+
+TEST_F(RankEquivalence, TermsOfWeightZeroAreInNoTotal) {
+  JobOptions options = with_soft_token_term(test::tiny_job(folder()));
+  options.leda.token_weight = 0.0;
+  const Trace without = train(Kind::denoise, options, 1, 4);
+  EXPECT_EQ(figure(without, "leda_token_gradient_ratio"), 0.0);
+  options.leda.token_temperature = 7.0;  // changes the term, not the training
+  const Trace other = train(Kind::denoise, options, 1, 4);
+  expect_same_bits(without.state.networks, other.state.networks);
+  options.leda.token_weight = 1.0;
+  const Trace with = train(Kind::denoise, options, 1, 4);
+  EXPECT_FALSE(with.state.networks.tensors[0].second.equal(other.state.networks.tensors[0].second));
 }
 
 TEST_F(RankEquivalence, Float32AgreesInTheFirstStep) {

@@ -1,0 +1,65 @@
+#include "language/codebook_control.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <numeric>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/keyed_random.hpp"
+
+namespace leda::language {
+namespace {
+
+base::KeyedRandom random_of(std::string_view control, std::uint64_t seed) {
+  return base::KeyedRandom({seed, base::key_of("vocabulary.control"), base::key_of(control)});
+}
+
+// Fisher and Yates.
+at::Tensor permutation(std::int64_t size, std::uint64_t seed) {
+  at::Tensor order = at::empty({size}, at::TensorOptions(at::kLong));
+  std::int64_t* const row = order.mutable_data_ptr<std::int64_t>();
+  std::iota(row, row + size, std::int64_t{0});
+  base::KeyedRandom random = random_of("shuffled", seed);
+  for (std::int64_t last = size - 1; last > 0; --last) {
+    std::swap(row[last], row[random.below(static_cast<std::uint64_t>(last) + 1)]);
+  }
+  return order;
+}
+
+at::Tensor random_directions(const at::Tensor& codebook, std::uint64_t seed) {
+  at::Tensor rows = at::empty(codebook.sizes(), at::TensorOptions(at::kDouble));
+  double* const value = rows.mutable_data_ptr<double>();
+  base::KeyedRandom random = random_of("random", seed);
+  for (std::int64_t i = 0; i < rows.numel(); ++i) value[i] = random.normal();
+  const auto lengths = [](const at::Tensor& of) { return at::linalg_vector_norm(of, 2, at::IntArrayRef{1}, true); };
+  return (rows * (lengths(codebook.to(at::kDouble)) / lengths(rows))).to(codebook.scalar_type());
+}
+
+}  // namespace
+
+const std::vector<std::string>& codebook_controls() {
+  static const std::vector<std::string> controls{"none", "shuffled", "random"};
+  return controls;
+}
+
+at::Tensor control_codebook(const at::Tensor& codebook, const std::string& control, std::uint64_t seed) {
+  if (control == "none") return codebook;
+  if (control == "shuffled") return codebook.index_select(0, permutation(codebook.size(0), seed));
+  if (control == "random") return random_directions(codebook, seed);
+  throw base::Error(base::ExitCode::options,
+                    {.what = "option vocabulary.control",
+                     .value = "'" + control + "'",
+                     .why = "it says what is done to the codebook",
+                     .remedy = fmt::format("one of: {}", fmt::join(codebook_controls(), ", "))});
+}
+
+std::string control_record(const std::string& control, std::uint64_t seed) {
+  return control == "none" ? control : fmt::format("{}, seed {}", control, seed);
+}
+
+}  // namespace leda::language

@@ -1,0 +1,80 @@
+#include "language/codebook_control.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/error.hpp"
+#include "language/vocabulary.hpp"
+
+namespace leda::language {
+namespace {
+
+at::Tensor codebook(bool normalised) { return make_codebook(load_vocabulary("builtin"), normalised, at::kFloat); }
+
+at::Tensor lengths(const at::Tensor& rows) {
+  return at::linalg_vector_norm(rows.to(at::kDouble), 2, at::IntArrayRef{1});
+}
+
+TEST(CodebookControl, NoneChangesNothing) {
+  const at::Tensor rows = codebook(true);
+  EXPECT_TRUE(control_codebook(rows, "none", 3).equal(rows));
+}
+
+TEST(CodebookControl, ShuffledDealsTheSameRowsToOtherWords) {
+  const at::Tensor rows = codebook(false), shuffled = control_codebook(rows, "shuffled", 3);
+  EXPECT_EQ(shuffled.scalar_type(), rows.scalar_type());
+  // Rows of different words differ, so sorting by the first columns pairs them.
+  const auto sorted = [](const at::Tensor& of) {
+    std::vector<std::vector<float>> all;
+    for (std::int64_t row = 0; row < of.size(0); ++row) {
+      const float* const values = of.const_data_ptr<float>() + row * of.size(1);
+      all.emplace_back(values, values + of.size(1));
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  EXPECT_EQ(sorted(shuffled), sorted(rows));
+  EXPECT_LT(shuffled.eq(rows).all(1).sum().item<std::int64_t>(), 10);
+}
+
+TEST(CodebookControl, RandomKeepsEveryLengthAndNoDirection) {
+  const at::Tensor rows = codebook(false), random = control_codebook(rows, "random", 3);
+  EXPECT_LT((lengths(random) - lengths(rows)).abs().max().item<double>(), 1e-5);
+  const at::Tensor cosines = (random * rows).sum(1).to(at::kDouble) / (lengths(random) * lengths(rows));
+  // Independent directions of 384 numbers: deviation 1 / sqrt(384) = 0.051; words of the model share a direction.
+  EXPECT_NEAR(cosines.square().mean().sqrt().item<double>(), 1 / std::sqrt(384.0), 0.01);
+  const at::Tensor mean = (random / lengths(random).unsqueeze(1)).mean(0);
+  EXPECT_LT(mean.norm().item<double>(), 0.05);
+  EXPECT_GT((rows / lengths(rows).unsqueeze(1)).mean(0).norm().item<double>(), 0.15);
+}
+
+TEST(CodebookControl, TheSeedDecidesAndNothingElse) {
+  const at::Tensor rows = codebook(true);
+  for (const std::string control : {"shuffled", "random"}) {
+    const at::Tensor once = control_codebook(rows, control, 5);
+    EXPECT_TRUE(once.equal(control_codebook(rows, control, 5))) << control;
+    EXPECT_FALSE(once.equal(control_codebook(rows, control, 6))) << control;
+    EXPECT_NE(codebook_hash(once), codebook_hash(rows)) << control;
+    EXPECT_NE(control_record(control, 5), control_record(control, 6));
+  }
+  EXPECT_EQ(control_record("none", 5), control_record("none", 6));
+}
+
+TEST(CodebookControl, UnknownControlIsRefused) {
+  try {
+    control_codebook(codebook(true), "reversed", 1);
+    FAIL();
+  } catch (const base::Error& fault) {
+    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
+    EXPECT_NE(fault.text().value.find("reversed"), std::string::npos);
+    EXPECT_NE(fault.text().remedy.find("shuffled"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace leda::language
