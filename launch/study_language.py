@@ -1,0 +1,215 @@
+"""launch/study language: trains and evaluates the conditions of configs/studies/language on both data sets.
+
+One factor at a time around a base point, each with several seeds. Every run is one leda_dist_train; those that have
+ended are kept, an interrupted one goes on. Collects the figures into JSON, and study_language_page makes the page.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import study_language_page
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = REPOSITORY / "configs" / "studies" / "language"
+DATA_SETS = ("phantoms", "head_ct")
+DIED = 14  # exit code: a network died or diverged, which is a result
+
+# Seconds instead of an hour; figures without meaning.
+TINY_OPTIONS = {
+    "data.phantom_size": "64", "data.num_train_patients": "2", "data.num_validation_patients": "1",
+    "data.num_test_patients": "1", "data.slices_per_patient": "2", "autoencoder.channels": "4",
+    "autoencoder.num_steps": "4", "denoiser.channels": "4", "denoiser.num_steps": "4", "denoiser.crop": "32",
+    "training.num_warm_up_steps": "1", "logging.every_num_steps": "2", "logging.tensorboard": "false",
+    "evaluation.max_tuning_slices": "1",
+}
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(prog="launch/study language", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3, help="run.seed = 1 to this (default 3)")
+    parser.add_argument("--data", nargs="+", choices=DATA_SETS, default=list(DATA_SETS), help="(default: both)")
+    parser.add_argument("--only", nargs="+", metavar="CONDITION", help="these conditions, and base (default: all)")
+    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
+    parser.add_argument("--folder", type=Path, default=Path("runs/studies/language"), help="of the runs")
+    parser.add_argument("--output", type=Path, default=Path("docs/results"), help="of language.md and language.json")
+    parser.add_argument("--tiny", action="store_true", help="phantoms and a few steps, to see that everything works")
+    parsed = parser.parse_args(arguments)
+    if parsed.seeds < 1 or parsed.ranks < 1:
+        parser.error("--seeds and --ranks are at least 1")
+    if parsed.tiny:
+        parsed.data = ["phantoms"]
+    return parsed
+
+
+def load_conditions(only):
+    conditions = json.loads((CONFIGS / "conditions.json").read_text())
+    names = [condition["name"] for condition in conditions]
+    for name in only or []:
+        if name not in names:
+            raise SystemExit(f"launch/study language: no condition '{name}'; there are: {', '.join(names)}")
+    return [condition for condition in conditions if not only or condition["name"] in ("base", *only)]
+
+
+def run_folder_of(study, data, condition, seed):
+    return study.folder / data / f"seed_{seed}" / condition
+
+
+def command_of(study, data, condition, seed):
+    options = {"run.folder": run_folder_of(study, data, condition["name"], seed), "run.seed": seed,
+               "run.stages": condition["stages"], **condition["options"]}
+    if "autoencoder_of" in condition:
+        trained = run_folder_of(study, data, condition["autoencoder_of"], seed)
+        options["leda.autoencoder"] = trained / "pretrain" / "autoencoder.safetensors"
+    if study.tiny:
+        options = {**TINY_OPTIONS, "data.folder": study.folder / "data", **options}
+        if options.get("autoencoder.strides") is None:
+            options["autoencoder.strides"] = "4,2,1"  # three levels on a 4 x 4 map
+    command = ["mpirun", "-np", str(study.ranks), "leda_dist_train", "--config",
+               str((CONFIGS / f"{data}.cfg").relative_to(REPOSITORY))]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return command
+
+
+def record_of(folder, command):
+    """What a run that has ended left; None where none has, or with other options."""
+    try:
+        record = json.loads((folder / "study.json").read_text())
+    except FileNotFoundError:
+        return None
+    return record if record["command"] == command else None
+
+
+def carry_out(study, data, condition, seed):
+    """One run, unless it has ended before. Ends the study where a run fails for other reasons than its networks."""
+    folder, command = run_folder_of(study, data, condition["name"], seed), command_of(study, data, condition, seed)
+    if record_of(folder, command):
+        say(f"kept: {data}, {condition['name']}, seed {seed}")
+        return
+    say(f"{data}, {condition['name']}, seed {seed}")
+    folder.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    with open(folder / "output.txt", "w", encoding="utf-8") as output:
+        code = subprocess.run(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+    if code not in (0, DIED):
+        raise SystemExit(f"launch/study language: this run ended with code {code}; its output is in "
+                         f"{folder / 'output.txt'}\n  {' '.join(command)}\n  Call the study again to go on after it.")
+    record = {"command": command, "code": code, "seconds": time.monotonic() - begin, "commit": commit(),
+              "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+    unfinished = folder / "study.json.unfinished"
+    unfinished.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(unfinished, folder / "study.json")
+
+
+def log_lines(phase_folder):
+    try:
+        text = (phase_folder / "log.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def last_values(lines, is_wanted):
+    """The newest value of every wanted key of a log."""
+    values = {}
+    for line in lines:
+        values.update({key: value for key, value in line.items() if is_wanted(key)})
+    return values
+
+
+def stage_1_figures(folder):
+    def is_wanted(key):
+        return key.startswith(("validation_", "tokens_level_", "perplexity_level_")) or key == "semantic"
+    return last_values(log_lines(folder / "pretrain"), is_wanted)
+
+
+def gradient_figures(phase_folder):
+    """Medians over the logged steps, and the share of those in which the token term had no gradient at all."""
+    figures = {}
+    for term in ("leda_token", "leda_feature"):
+        by_step = {line["step"]: line[f"{term}_gradient_ratio"] for line in log_lines(phase_folder)
+                   if f"{term}_gradient_ratio" in line}
+        ratios = list(by_step.values())  # once per step, whether or not the run was interrupted
+        if ratios:
+            figures[f"{term}_gradient_ratio"] = statistics.median(ratios)
+            figures[f"{term}_silent_share"] = sum(ratio == 0 for ratio in ratios) / len(ratios)
+    return figures
+
+
+def stage_2_figures(folder):
+    """By row of the evaluation, then by reference. A dead network has no figures."""
+    try:
+        evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
+    except FileNotFoundError:
+        return {}
+    rows = {}
+    for row in evaluation["methods"]:
+        if row["dead_seeds"]:
+            continue
+        rows[row["name"]] = {entry["reference"]: {"rmse_hu": entry["rmse_hu"]["mean"],
+                                                  "gain_percent": entry["gain_percent"]["mean"],
+                                                  "ssim": entry["ssim"]["mean"]} for entry in row["against"]}
+    return rows
+
+
+def figures_of(study, data, condition, seed):
+    folder = run_folder_of(study, data, condition["name"], seed)
+    record = json.loads((folder / "study.json").read_text())
+    with_leda = sorted(folder.glob("with_leda*"))
+    return {"seed": seed, "code": record["code"], "seconds": record["seconds"], "commit": record["commit"],
+            "date": record["date"], "stage_1": stage_1_figures(folder), "stage_2": stage_2_figures(folder),
+            "gradients": gradient_figures(with_leda[0]) if with_leda else {}}
+
+
+def commit():
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True,
+                          check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def settings_of(data):
+    lines = (CONFIGS / f"{data}.cfg").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def report_of(study, conditions, command):
+    seeds = range(1, study.seeds + 1)
+    data_sets = {}
+    for data in study.data:
+        data_sets[data] = {condition["name"]: [figures_of(study, data, condition, seed) for seed in seeds]
+                           for condition in conditions}
+    return {"command": command, "commit": commit(), "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "ranks": study.ranks, "cores": os.cpu_count(), "is_tiny": study.tiny, "seeds": list(seeds),
+            "conditions": conditions, "settings": {data: settings_of(data) for data in study.data},
+            "results": data_sets}
+
+
+def main(arguments):
+    study = parse_arguments(arguments)
+    study.folder, study.output = study.folder.resolve(), study.output.resolve()
+    conditions = load_conditions(study.only)
+    # Seeds outermost: stopped early, the study has whole rounds.
+    for seed in range(1, study.seeds + 1):
+        for data in study.data:
+            for condition in conditions:
+                carry_out(study, data, condition, seed)
+    report = report_of(study, conditions, " ".join(["launch/study", "language", *arguments]))
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / "language.json").write_text(json.dumps(report, indent=1) + "\n")
+    (study.output / "language.md").write_text(study_language_page.page_of(report))
+    say(f"results: {study.output / 'language.md'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
