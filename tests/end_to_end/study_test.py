@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scipy import stats
 
-from leda_job import PROGRAMS, REPOSITORY, environment
+from leda_job import PROGRAMS, REPOSITORY, TRAIN, environment
 
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
@@ -165,6 +165,14 @@ class Study(unittest.TestCase):
             if "autoencoder_of" in condition:
                 expected.add("leda.autoencoder")
             self.assertEqual(changed, expected, condition["name"])
+
+    def test_both_base_points_are_complete_jobs(self):
+        for data in study_language.DATA_SETS:
+            done = subprocess.run([TRAIN, "--config", str(study_language.CONFIGS / f"{data}.cfg"), "--dump-config"],
+                                  env=environment(), capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for line in study_language.settings_of(data):
+                self.assertIn(line.split(" = ")[0], done.stdout)
 
     def test_codebooks_are_recorded_and_differ(self):
         def header(condition, seed=1):

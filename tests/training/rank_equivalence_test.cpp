@@ -384,6 +384,7 @@ TEST_F(RankEquivalence, AccumulationEqualsOneLargeBatch) {
       std::vector<double> sums;
       for (const auto& [name, value] : stage->train_step(batch)) sums.push_back(value.item<double>());
       pieces.reports.push_back(sums);
+      for (logging::Scalar& figure : stage->interval_figures()) pieces.figures.push_back(std::move(figure));
     }
     pieces.state = stage->state();
   });
