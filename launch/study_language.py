@@ -147,15 +147,15 @@ def gradient_figures(phase_folder):
     return figures
 
 
-def stage_2_figures(folder):
-    """By row of the evaluation, then by reference. A dead network has no figures."""
+def stage_2_figures(folder, code):
+    """By row of the evaluation, then by reference. A network that died has no figures; after a few steps none has."""
     try:
         evaluation = json.loads((folder / "evaluation" / "evaluation.json").read_text())
     except FileNotFoundError:
         return {}
     rows = {}
     for row in evaluation["methods"]:
-        if row["dead_seeds"]:
+        if row["dead_seeds"] and code == DIED:
             continue
         rows[row["name"]] = {entry["reference"]: {"rmse_hu": entry["rmse_hu"]["mean"],
                                                   "gain_percent": entry["gain_percent"]["mean"],
@@ -168,7 +168,7 @@ def figures_of(study, data, condition, seed):
     record = json.loads((folder / "study.json").read_text())
     with_leda = sorted(folder.glob("with_leda*"))
     return {"seed": seed, "code": record["code"], "seconds": record["seconds"], "commit": record["commit"],
-            "date": record["date"], "stage_1": stage_1_figures(folder), "stage_2": stage_2_figures(folder),
+            "date": record["date"], "stage_1": stage_1_figures(folder), "stage_2": stage_2_figures(folder, record["code"]),
             "gradients": gradient_figures(with_leda[0]) if with_leda else {}}
 
 

@@ -159,7 +159,9 @@ class Study(unittest.TestCase):
         base = self.options("base")
         for condition in study_language.load_conditions(None):
             changed = {name for name, value in self.options(condition["name"]).items() if value != base[name]}
-            expected = set(condition["options"]) | {"run.folder"}
+            expected = set(condition["options"])
+            if condition["name"] != "base":
+                expected.add("run.folder")
             if condition["stages"] != "pretrain,baseline,denoise,evaluate":
                 expected.add("run.stages")
             if "autoencoder_of" in condition:
