@@ -89,9 +89,18 @@ void bind_language(OptionTable& table, training::JobOptions& job) {
       "codebook without the language, keyed by run.seed: none, shuffled (embeddings dealt to other words), random "
       "(directions at random, every row as long as before)",
       &job.vocabulary.control);
-  table.add("words.placement", "candidate words by position (of the token's own cell) or by image",
+  table.add("words.source", "of candidate words: tissue (HU ranges), or scores (of a CLIP model, in words.scores)",
+            &job.words.source);
+  table.add("words.scores", "source scores: word score file of the training slices (docs/formats/word_scores.md)",
+            &job.words.scores);
+  table.add(
+      "words.restrict_to_tissue",
+      "source scores: of each position only terms of its cell's tissue, all of them where none is scored; false = "
+      "one list for the image",
+      &job.words.restrict_to_tissue);
+  table.add("words.placement", "source tissue: candidate words by position (of the token's own cell) or by image",
             &job.words.placement);
-  table.add("words.thresholds", "placement image: score from which a word is a candidate, per level",
+  table.add("words.thresholds", "placement image, source scores: score from which a word is a candidate, per level",
             &job.words.thresholds);
   table.add("words.air_weight", "placement position: weight of air pixels at all levels but the finest",
             &job.words.air_weight);
@@ -258,6 +267,7 @@ void check_names(const training::JobOptions& job) {
   require_one_of("autoencoder.compatibility", job.autoencoder.compatibility, {"none", "published"});
   require_one_of("vocabulary.control", job.vocabulary.control, language::codebook_controls());
   require_one_of("leda.token_term", job.leda.token_term, {"hard", "soft"});
+  require_one_of("words.source", job.words.source, {"tissue", "scores"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
   require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
@@ -348,6 +358,14 @@ void check_combinations(const training::JobOptions& job) {
   if (job.distributed.reproducible && job.distributed.wire_type != "full") {
     refuse("distributed.wire_type", job.distributed.wire_type + ", with distributed.reproducible = true",
            "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");
+  }
+  if (job.words.source == "scores" && job.words.scores.empty()) {
+    refuse("words.scores", "empty, with words.source = scores", "the candidate words stand in that file",
+           "name a file that data_tools/score_words.py made, or set words.source = tissue");
+  }
+  if (job.words.source == "tissue" && job.words.restrict_to_tissue) {
+    refuse("words.restrict_to_tissue", "true, with words.source = tissue", "there are no scores to restrict",
+           "set words.source = scores, or words.restrict_to_tissue = false");
   }
 }
 

@@ -80,6 +80,11 @@ const SliceRecord& ShardCatalogue::record(std::int64_t slice_id) const {
   return shards_.at(shard).record(slice_id - first_slice_ids_[shard]);
 }
 
+std::uint64_t ShardCatalogue::normal_dose_checksum(std::int64_t slice_id) const {
+  const std::size_t shard = shard_of(slice_id);
+  return shards_.at(shard).normal_dose_checksum(slice_id - first_slice_ids_[shard]);
+}
+
 Slice ShardCatalogue::read_slice(std::int64_t slice_id, const SliceFields& fields) const {
   const std::size_t shard = shard_of(slice_id);
   return shards_.at(shard).read_slice(slice_id - first_slice_ids_[shard], fields);

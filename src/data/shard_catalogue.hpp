@@ -26,6 +26,7 @@ class ShardCatalogue {
   const ShardShape& shape() const { return shards_.front().shape(); }
 
   const SliceRecord& record(std::int64_t slice_id) const;
+  std::uint64_t normal_dose_checksum(std::int64_t slice_id) const;
   Slice read_slice(std::int64_t slice_id, const SliceFields& fields) const;
   // Each pseudonym once, in the order of first appearance.
   const std::vector<std::string>& patients() const { return patients_; }

@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <string_view>
 #include <utility>
 
 #include "base/error.hpp"
@@ -179,6 +181,12 @@ void ShardReader::read_records(const storage::Hdf5File& file) {
                         fractions[i]});
     check_record(path_, records_.back());
   }
+}
+
+std::uint64_t ShardReader::normal_dose_checksum(std::int64_t index) const {
+  const auto image = std::find_if(images_.begin(), images_.end(),
+                                  [](const Image& one) { return std::string_view(one.field.name) == kNormalDose; });
+  return image->checksums.at(static_cast<std::size_t>(index));
 }
 
 at::Tensor ShardReader::read_image(const Image& image, std::int64_t index) const {

@@ -25,6 +25,8 @@ class ShardReader {
   const ShardShape& shape() const { return shape_; }
   std::int64_t num_slices() const { return static_cast<std::int64_t>(records_.size()); }
   const SliceRecord& record(std::int64_t index) const { return records_.at(static_cast<std::size_t>(index)); }
+  // Of the chunk that holds a slice's normal-dose image, as stored: which image it is.
+  std::uint64_t normal_dose_checksum(std::int64_t index) const;
   const std::string& creator() const { return creator_; }
   std::uint64_t content_checksum() const { return content_checksum_; }
 

@@ -15,11 +15,15 @@
 namespace leda::language {
 
 struct CandidateOptions {
+  // tissue: what follows. scores: those of a file that a vision-language model made (language/scored_candidates.hpp).
+  std::string source = "tissue";
+  std::string scores;               // file, source scores
+  bool restrict_to_tissue = false;  // source scores: of each position, the terms of its cell's tissue alone
   // position: the words of the tissue that has most pixels in the position's own cell.
   // image: the words of all tissues whose share of the slice, divided by the largest share, reaches the level's
   // threshold.
   std::string placement = "position";
-  std::vector<double> thresholds{0.95, 0.90, 0.80};  // per level, placement image
+  std::vector<double> thresholds{0.95, 0.90, 0.80};  // per level, placement image or source scores
   double air_weight = 0.2;  // counts air's pixels at all levels but the last, placement position
 };
 

@@ -99,6 +99,9 @@ class Job {
     settings.seed = seed;
     return {options_, communicator_, console_, data_->validation, window_, settings, trace, &ledger_, &time_limit_};
   }
+  std::optional<language::WordScores> word_scores(const language::Vocabulary& vocabulary) const {
+    return load_word_scores(options_.words, vocabulary, data_->train, communicator_, console_);
+  }
   StopRequest requested_stop() const {
     const StopRequest by_signal = base::requested_stop();
     return by_signal == StopRequest::none && time_limit_.is_near() ? StopRequest::run_again : by_signal;
@@ -222,7 +225,7 @@ StopRequest Job::pretrain() {
   console_.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
                            vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
   const auto trace = open_trace(options_.logging, folder, communicator_, console_);
-  PretrainStage stage(context(options_.run.seed, trace.get()), vocabulary);
+  PretrainStage stage(context(options_.run.seed, trace.get()), vocabulary, word_scores(vocabulary));
   const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
     save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
@@ -376,7 +379,8 @@ void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOpti
 void Job::check_without_training() {
   check_data();
   if (has_stage(options_, "pretrain")) {
-    PretrainStage stage(context(options_.run.seed), language::load_vocabulary(options_.vocabulary.file));
+    const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
+    PretrainStage stage(context(options_.run.seed), vocabulary, word_scores(vocabulary));
     check_stage(stage, pretrain_plan(), pretrain_loader());
   }
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {

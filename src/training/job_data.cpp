@@ -81,4 +81,24 @@ JobData open_job_data(const JobOptions& options, distributed::Communicator& comm
   return data;
 }
 
+std::optional<language::WordScores> load_word_scores(const language::CandidateOptions& words,
+                                                     const language::Vocabulary& vocabulary,
+                                                     const data::ShardCatalogue& catalogue,
+                                                     distributed::Communicator& communicator,
+                                                     logging::Console& console) {
+  if (words.source != "scores") return std::nullopt;
+  std::vector<language::SliceIdentity> slices;
+  for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
+    const data::SliceRecord& record = catalogue.record(id);
+    slices.push_back({record.patient, record.series, record.position_mm, catalogue.normal_dose_checksum(id)});
+  }
+  const auto load = [&] { return language::WordScores::load(words.scores, vocabulary, slices); };
+  const std::string facts = checkpoint::on_rank_zero(communicator, [&] {
+    const language::WordScores scores = load();
+    return fmt::format("{}, scores from {} on, hash {}", scores.model(), scores.lowest_score(), scores.hash());
+  });
+  console.say(fmt::format("word scores: {} slices by {}", slices.size(), facts));
+  return load();
+}
+
 }  // namespace leda::training

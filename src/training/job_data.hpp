@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "data/shard_catalogue.hpp"
 #include "distributed/communicator.hpp"
+#include "language/word_scores.hpp"
 #include "logging/console.hpp"
 #include "training/job_options.hpp"
 
@@ -23,5 +25,13 @@ bool prepare_job_data(const JobOptions& options, distributed::Communicator& comm
 
 // Collective. Throws Error(data) for what is missing, damaged, or of several image sizes.
 JobData open_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console);
+
+// Of the slices of `catalogue`, whose ids count them; nullopt where candidate words come from tissues. Collective.
+// Throws ErrorOnAllRanks(data), naming the first slice that words.scores does not hold, say.
+std::optional<language::WordScores> load_word_scores(const language::CandidateOptions& words,
+                                                     const language::Vocabulary& vocabulary,
+                                                     const data::ShardCatalogue& catalogue,
+                                                     distributed::Communicator& communicator,
+                                                     logging::Console& console);
 
 }  // namespace leda::training

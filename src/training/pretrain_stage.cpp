@@ -90,7 +90,8 @@ std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entrie
 
 }  // namespace
 
-PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary)
+PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
+                             std::optional<language::WordScores> word_scores)
     : context_(context),
       sum_over_ranks_([&communicator = context.communicator, trace = context.trace](const at::Tensor& tensor) {
         return distributed::sum_over_ranks(tensor, communicator, trace);
@@ -106,6 +107,12 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
              context.settings.device) {
   const JobOptions& options = context_.options;
   require_separable(options);
+  TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == "scores"),
+                        "scores where they are asked for");
+  if (word_scores) {
+    scored_candidates_.emplace(tissue_words_, autoencoder_.codebook(), options.words,
+                               autoencoder_.options().strides.size(), std::move(*word_scores));
+  }
   const AutoencoderTrainingOptions& training = options.autoencoder_training;
   const std::int64_t batch = global_batch_of(training.global_batch, options.training);
   schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
@@ -137,6 +144,13 @@ std::vector<language::LevelCandidates> PretrainStage::candidates_of(const at::Te
                                  : language::LevelGrid{});
   }
   return candidate_words_.of_tissue_maps(tissue.to(context_.settings.device), grids);
+}
+
+std::vector<language::LevelCandidates> PretrainStage::training_candidates(const ct::ImageBatch& images,
+                                                                          const models::QuantizedLatent& latent) const {
+  std::vector<language::LevelCandidates> candidates = candidates_of(images.tissue, latent);
+  if (scored_candidates_) scored_candidates_->place(images.slice_ids, candidates);
+  return candidates;
 }
 
 at::Tensor PretrainStage::adaptive_weight(const at::Tensor& nll, const at::Tensor& generator,
@@ -178,7 +192,7 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
       perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose, perceptual_input)) : none;
   const at::Tensor commitment = share(tokens.commitment);
   const at::Tensor semantic = training.semantic_weight != 0.0
-                                  ? share(losses::semantic_loss(tokens.levels, candidates_of(images.tissue, tokens)))
+                                  ? share(losses::semantic_loss(tokens.levels, training_candidates(images, tokens)))
                                   : none;
 
   const at::Tensor nll = l1 + training.perceptual_weight * perceptual;
@@ -359,6 +373,7 @@ void PretrainStage::load_state(const StageState& state) {
 std::string PretrainStage::identity() const {
   std::string identity = "autoencoder " + network_identity(autoencoder_.tensors()) + ", codebook " + codebook_hash_;
   if (has_discriminator()) identity += ", discriminator " + network_identity(discriminator_->tensors());
+  if (scored_candidates_) identity += ", word scores " + scored_candidates_->scores().hash();
   return identity;
 }
 

@@ -5,13 +5,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "language/candidate_words.hpp"
+#include "language/scored_candidates.hpp"
 #include "language/tissue_words.hpp"
 #include "language/token_usage.hpp"
 #include "language/vocabulary.hpp"
+#include "language/word_scores.hpp"
 #include "models/autoencoder.hpp"
 #include "models/patch_discriminator.hpp"
 #include "models/perceptual_network.hpp"
@@ -24,7 +27,9 @@ namespace leda::training {
 
 class PretrainStage : public Stage {
  public:
-  PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary);
+  // word_scores: of the training slices, by their ids; words.source = scores needs them, tissue has none.
+  PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
+                std::optional<language::WordScores> word_scores = std::nullopt);
 
   LossReport train_step(const data::StepBatch& batch) override;
   std::vector<SkippedUpdates> settle_updates() override;
@@ -59,6 +64,9 @@ class PretrainStage : public Stage {
                                   StepReport& report);
   std::vector<language::LevelCandidates> candidates_of(const at::Tensor& tissue,
                                                        const models::QuantizedLatent& latent) const;
+  // Of training slices: candidates_of their tissue, or those of their word scores.
+  std::vector<language::LevelCandidates> training_candidates(const ct::ImageBatch& images,
+                                                             const models::QuantizedLatent& latent) const;
   void check_codebook_is_frozen() const;
 
   StageContext context_;
@@ -69,6 +77,7 @@ class PretrainStage : public Stage {
   std::unique_ptr<models::PatchDiscriminator> discriminator_;
   std::unique_ptr<models::PerceptualNetwork> perceptual_;
   language::CandidateWords candidate_words_;
+  std::optional<language::ScoredCandidates> scored_candidates_;
   language::TokenUsage usage_;
   LearningRateSchedule schedule_;
   LearningRateSchedule discriminator_schedule_;

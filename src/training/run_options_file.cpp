@@ -18,7 +18,7 @@ constexpr std::array<std::string_view, 5> kHarmlessSections{"logging.", "checkpo
                                                             "data.queue_depth"};
 // Within those sections, what changes the bits of every further step.
 constexpr std::array<std::string_view, 2> kBindingOptions{"distributed.wire_type", "distributed.reproducible"};
-constexpr std::array<std::string_view, 12> kHarmlessOptions{"run.folder",
+constexpr std::array<std::string_view, 13> kHarmlessOptions{"run.folder",
                                                             "run.max_seconds",
                                                             "run.margin_seconds",
                                                             "run.stages",
@@ -29,7 +29,8 @@ constexpr std::array<std::string_view, 12> kHarmlessOptions{"run.folder",
                                                             "training.validate_every_num_steps",
                                                             "training.on_non_finite",
                                                             "training.max_consecutive_skips",
-                                                            "data.folder"};
+                                                            "data.folder",
+                                                            "words.scores"};  // what it holds may not: stage identity
 
 std::string as_text(const OptionValues& values) {
   std::string text;

@@ -180,6 +180,27 @@ TEST(JobOptionTable, AReproducibleSumIsNotRoundedOnTheWire) {
   EXPECT_THROW(check_job_options(bound.job), base::ErrorOnAllRanks);
 }
 
+TEST(JobOptionTable, SourceOfCandidateWordsAndItsFileGoTogether) {
+  const auto refusal = [](const std::string& source, const std::string& scores, const std::string& restrict_to_tissue) {
+    BoundJob bound;
+    bound.table.set("words.source", source, "test");
+    bound.table.set("words.scores", scores, "test");
+    bound.table.set("words.restrict_to_tissue", restrict_to_tissue, "test");
+    try {
+      check_job_options(bound.job);
+    } catch (const base::ErrorOnAllRanks& error) {
+      return error.text().what;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refusal("tissue", "", "false"), "");
+  EXPECT_EQ(refusal("scores", "scores.h5", "false"), "");
+  EXPECT_EQ(refusal("scores", "scores.h5", "true"), "");
+  EXPECT_EQ(refusal("scores", "", "false"), "option words.scores");
+  EXPECT_EQ(refusal("tissue", "scores.h5", "true"), "option words.restrict_to_tissue");
+  EXPECT_EQ(refusal("clip", "scores.h5", "false"), "option words.source");
+}
+
 TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
   const std::map<std::string, std::pair<std::string, std::string>> options{
       // name: allowed, refused

@@ -91,13 +91,13 @@ TEST(MayChangeOnResume, LengthCadenceAndLoggingMayResultsMayNot) {
        {"denoiser.num_steps", "autoencoder.num_steps", "checkpoint.every_num_steps", "checkpoint.keep_last",
         "logging.tensorboard", "training.validate_every_num_steps", "run.max_seconds", "data.queue_depth",
         "distributed.overlap", "distributed.bucket_bytes", "distributed.non_finite_check", "training.on_non_finite",
-        "training.max_consecutive_skips"}) {
+        "training.max_consecutive_skips", "data.folder", "words.scores"}) {
     EXPECT_TRUE(may_change_on_resume(option)) << option;
   }
   for (const char* option :
        {"run.seed", "training.global_batch", "denoiser.channels", "leda.weight", "data.window", "autoencoder.strides",
         "vocabulary.file", "training.precision", "denoiser.learning_rate", "training.final_learning_rate_fraction",
-        "data.phantom_seed", "distributed.wire_type", "distributed.reproducible"}) {
+        "data.phantom_seed", "distributed.wire_type", "distributed.reproducible", "words.source"}) {
     EXPECT_FALSE(may_change_on_resume(option)) << option;
   }
 }
