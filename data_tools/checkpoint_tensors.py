@@ -68,7 +68,9 @@ def load_state_dict(path):
         # Mapped, a tensor's values are read when they are used; the format before PyTorch 1.6 cannot be.
         content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False,
                              mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError, KeyError, TypeError) as fault:
+    except OSError:
+        raise  # it names the file and what is wrong with it
+    except Exception as fault:  # damaged bytes make PyTorch throw whatever it comes to, AssertionError and MemoryError too
         raise ValueError(f"it is no checkpoint that PyTorch can read ({fault})") from fault
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, collections.abc.Mapping) and isinstance(content.get(key), collections.abc.Mapping):

@@ -336,7 +336,7 @@ void check_rates(const training::JobOptions& job) {
   require_at_least("words.air_weight", job.words.air_weight, 0.0);
 }
 
-// What the published code computes cannot be had with other settings of these.
+// What the published code computes cannot be had with other settings of these, where the stage that reads them runs.
 void check_published(const training::JobOptions& job) {
   if (!models::is_published(job.autoencoder)) return;
   const auto require = [](bool holds, const std::string& option, const std::string& value, const std::string& remedy) {
@@ -344,13 +344,25 @@ void check_published(const training::JobOptions& job) {
     refuse(option, value + ", with autoencoder.compatibility = published", "the published code has another",
            remedy + ", or autoencoder.compatibility = none");
   };
-  const auto& training = job.autoencoder_training;
+  const auto runs = [&job](const char* stage) {
+    return std::find(job.run.stages.begin(), job.run.stages.end(), stage) != job.run.stages.end();
+  };
+  const auto list = [](const std::vector<int>& values) { return fmt::format("'{}'", fmt::join(values, ",")); };
   require(ct::window_of(job.data.window) == ct::window_of("leda"), "data.window", job.data.window, "leda");
-  require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
-  require(training.commitment_weight == 1.0, "autoencoder.commitment_weight",
-          fmt::format("{}", training.commitment_weight), "1");
-  require(job.leda.weight == 0.0 || job.leda.weight == 0.5, "leda.weight", fmt::format("{}", job.leda.weight),
-          "0.5 (or 0, the baseline)");
+  if (runs("pretrain")) {
+    const auto& network = job.autoencoder;
+    const double commitment = job.autoencoder_training.commitment_weight;
+    const std::vector<int> attention = models::published_attention_levels(network);
+    require(network.strides == std::vector<int>{16, 4, 1}, "autoencoder.strides", list(network.strides), "16,4,1");
+    require(network.attention_levels == attention, "autoencoder.attention_levels", list(network.attention_levels),
+            list(attention) + ": attention at 16 x 16 of 512 x 512 images");
+    require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
+    require(commitment == 1.0, "autoencoder.commitment_weight", fmt::format("{}", commitment), "1");
+  }
+  if (runs("denoise")) {
+    require(job.leda.weight == 0.0 || job.leda.weight == 0.5, "leda.weight", fmt::format("{}", job.leda.weight),
+            "0.5 (or 0, the baseline)");
+  }
 }
 
 void check_combinations(const training::JobOptions& job) {

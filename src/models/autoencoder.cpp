@@ -40,9 +40,10 @@ AutoencoderOptions checked(AutoencoderOptions options) {
   }
   require(options.compatibility == "none" || is_published(options), "autoencoder.compatibility", options.compatibility,
           "none or published");
-  require(!is_published(options) || options.attention_levels.empty(), "autoencoder.attention_levels",
-          fmt::format("{}, with autoencoder.compatibility = published", fmt::join(options.attention_levels, ",")),
-          "no levels: the published network has attention in the middle alone");
+  require(!is_published(options) || options.attention_levels == published_attention_levels(options),
+          "autoencoder.attention_levels",
+          fmt::format("'{}', with autoencoder.compatibility = published", fmt::join(options.attention_levels, ",")),
+          "the level at 16 x 16 of 512 x 512 images: none of five levels, 5 of six or more");
   pyramid_levels(options.strides, 1, 1);  // throws where the strides make no pyramid
   if (options.latent_channels == 0) options.latent_channels = options.channels * options.multipliers.back();
   return options;
@@ -51,6 +52,12 @@ AutoencoderOptions checked(AutoencoderOptions options) {
 }  // namespace
 
 bool is_published(const AutoencoderOptions& options) { return options.compatibility == "published"; }
+
+std::vector<int> published_attention_levels(const AutoencoderOptions& options) {
+  constexpr int kLevelOf16Pixels = 5;  // of 512, halved from level to level
+  if (options.multipliers.size() <= kLevelOf16Pixels) return {};
+  return {kLevelOf16Pixels};
+}
 
 bool has_attention(const AutoencoderOptions& options, int level) {
   const auto& levels = options.attention_levels;
@@ -63,11 +70,13 @@ Autoencoder::Autoencoder(const AutoencoderOptions& options, const at::Tensor& co
   const std::int64_t token_channels = codebook.size(1);
   const std::int64_t latent_channels = options_.latent_channels;
   encoder_ = make_encoder(scope.child("encoder"), options_);
-  decoder_ = make_decoder(scope.child("decoder"), options_);
+  if (options_.has_decoder) decoder_ = make_decoder(scope.child("decoder"), options_);
   quant_conv_ = make_conv2d(scope.child("quant_conv"),
                             {.in_channels = latent_channels, .out_channels = token_channels, .kernel = 1});
-  post_quant_conv_ = make_conv2d(scope.child("post_quant_conv"),
-                                 {.in_channels = token_channels, .out_channels = latent_channels, .kernel = 1});
+  if (options_.has_decoder) {
+    post_quant_conv_ = make_conv2d(scope.child("post_quant_conv"),
+                                   {.in_channels = token_channels, .out_channels = latent_channels, .kernel = 1});
+  }
   const at::Tensor own_codebook = codebook.detach().to(settings.dtype).clone();
   codebook_ = scope.buffer("quantize.embedding.weight", own_codebook.contiguous());
 }
@@ -89,6 +98,17 @@ QuantizedLatent Autoencoder::quantize(const at::Tensor& latent, const QuantizeRe
   return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, own_request);
 }
 
-at::Tensor Autoencoder::decode(const at::Tensor& quantized) const { return decoder_(post_quant_conv_(quantized)); }
+const Decoder& Autoencoder::decoder() const {
+  if (decoder_) return *decoder_;
+  throw base::Error(base::ExitCode::data, {.what = "this autoencoder has no decoder",
+                                           .value = "imported with --encoder-only",
+                                           .why = "it encodes and quantises, which is all that stage 2 needs",
+                                           .remedy = "import the checkpoint again, without --encoder-only"});
+}
+
+at::Tensor Autoencoder::decode(const at::Tensor& quantized) const {
+  const Decoder& decode_latent = decoder();
+  return decode_latent((*post_quant_conv_)(quantized));
+}
 
 }  // namespace leda::models

@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,13 @@ struct AutoencoderOptions {
   int vocabulary_tile = 4096;           // words scored at a time
   // none, or published: as the published code computes, for its weights (docs/methods/published_weights.md).
   std::string compatibility = "none";
+  bool has_decoder = true;  // false: what stage 2 needs and no more; of imported files, not an option of jobs
 };
 
 bool is_published(const AutoencoderOptions& options);
+// Levels with attention in the published code: where 512 x 512 images have become 16 x 16, which its own five levels do
+// not reach.
+std::vector<int> published_attention_levels(const AutoencoderOptions& options);
 
 bool has_attention(const AutoencoderOptions& options, int level);
 
@@ -54,18 +59,20 @@ class Autoencoder {
   // B x 1 x H x W to the latent z, B x C x h x w.
   at::Tensor encode(const at::Tensor& images) const;
   QuantizedLatent quantize(const at::Tensor& latent, const QuantizeRequest& request) const;
-  // A quantised latent, B x C x h x w, to images, B x 1 x H x W.
+  // A quantised latent, B x C x h x w, to images, B x 1 x H x W. Throws Error(data) where there is no decoder.
   at::Tensor decode(const at::Tensor& quantized) const;
   // decoder.conv_out.weight: where stage 1 compares the gradients of its losses.
-  at::Tensor last_layer_weight() const { return decoder_.conv_out.weight; }
+  at::Tensor last_layer_weight() const { return decoder().conv_out.weight; }
 
  private:
+  const Decoder& decoder() const;
+
   AutoencoderOptions options_;
   TensorTable table_;
   Encoder encoder_;
-  Decoder decoder_;
   Conv2d quant_conv_;
-  Conv2d post_quant_conv_;
+  std::optional<Decoder> decoder_;
+  std::optional<Conv2d> post_quant_conv_;
   at::Tensor codebook_;
 };
 

@@ -27,7 +27,8 @@ nlohmann::json options_json(const models::AutoencoderOptions& options) {
           {"attention_levels", options.attention_levels},
           {"norm_groups", options.norm_groups},
           {"strides", options.strides},
-          {"compatibility", options.compatibility}};
+          {"compatibility", options.compatibility},
+          {"has_decoder", options.has_decoder}};
 }
 
 models::AutoencoderOptions options_from(const nlohmann::json& json) {
@@ -40,8 +41,18 @@ models::AutoencoderOptions options_from(const nlohmann::json& json) {
   json.at("attention_levels").get_to(options.attention_levels);
   json.at("norm_groups").get_to(options.norm_groups);
   json.at("strides").get_to(options.strides);
-  options.compatibility = json.value("compatibility", options.compatibility);  // files from before it had none
+  // Files from before these two were of this project, and whole.
+  options.compatibility = json.value("compatibility", options.compatibility);
+  options.has_decoder = json.value("has_decoder", options.has_decoder);
   return options;
+}
+
+void require_known_compatibility(const models::AutoencoderOptions& options, const std::filesystem::path& path) {
+  if (options.compatibility == "none" || models::is_published(options)) return;
+  throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options: compatibility",
+                                           .value = "'" + options.compatibility + "'",
+                                           .why = "another quantiser or other losses may be meant by it",
+                                           .remedy = "use a file with none or published, or a newer program"});
 }
 
 }  // namespace
@@ -69,6 +80,7 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
     file.window =
         ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" + metadata_of(archive, "window_high_hu", path));
     const auto options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    require_known_compatibility(options, path);
     at::Tensor codebook;
     for (const auto& [name, tensor] : archive.tensors) {
       if (name == kCodebook) codebook = tensor;

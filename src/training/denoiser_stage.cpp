@@ -57,6 +57,15 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
                                    .why = "it would see intensities it never learned",
                                    .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
     }
+    if (models::is_published(options.autoencoder) && !models::is_published(autoencoder_->autoencoder->options())) {
+      throw base::ErrorOnAllRanks(
+          base::ExitCode::options,
+          {.what = "leda.autoencoder is not a published one, which autoencoder.compatibility = published asks for",
+           .value = "its file says compatibility none",
+           .why = "it need not have the published quantiser, and the result would be taken for a published one",
+           .remedy = "name a file that data_tools/import_autoencoder.py made of the published weights, or set "
+                     "autoencoder.compatibility = none"});
+    }
     const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
     token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
   }

@@ -204,6 +204,8 @@ TEST(JobOptionTable, SourceOfCandidateWordsAndItsFileGoTogether) {
 TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
   const std::map<std::string, std::pair<std::string, std::string>> options{
       // name: allowed, refused
+      {"autoencoder.strides", {"16,4,1", "4,2,1"}},
+      {"autoencoder.attention_levels", {"", "4"}},
       {"data.window", {"leda", "abdomen"}},
       {"vocabulary.normalise_rows", {"false", "true"}},
       {"autoencoder.commitment_weight", {"1", "0.25"}},
@@ -226,6 +228,23 @@ TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
       EXPECT_THAT(error.text().value, testing::HasSubstr("autoencoder.compatibility = published"));
     }
   }
+}
+
+TEST(JobOptionTable, PublishedLooksAtTheOptionsOfStagesThatRun) {
+  BoundJob stage_2;
+  stage_2.table.parse_text(
+      "autoencoder.compatibility = published\nrun.stages = denoise\nautoencoder.strides = 4,2,1\n"
+      "autoencoder.commitment_weight = 0.25\nvocabulary.normalise_rows = true\n",
+      "test");
+  EXPECT_NO_THROW(check_job_options(stage_2.job));
+  stage_2.table.set("data.window", "wide", "test");
+  EXPECT_THROW(check_job_options(stage_2.job), base::ErrorOnAllRanks);
+  BoundJob stage_1;
+  stage_1.table.parse_text(
+      "autoencoder.compatibility = published\nrun.stages = pretrain\nleda.weight = 0.05\n"
+      "vocabulary.normalise_rows = false\n",
+      "test");
+  EXPECT_NO_THROW(check_job_options(stage_1.job));
 }
 
 TEST(JobOptionTable, PhantomOptionsAreNotCheckedWhereShardsAreRead) {

@@ -124,12 +124,33 @@ TEST_F(NetworkFiles, AutoencoderComesBackWithValuesOptionsAndWindow) {
   EXPECT_TRUE(file.autoencoder->encode(image).equal(autoencoder.encode(image)));
 }
 
-// Version 1 began without this option.
+// Version 1 began without these options.
 TEST_F(NetworkFiles, AutoencoderWithoutCompatibilityComputesAsThisProjectDoes) {
   storage::TensorArchive archive = storage::load_safetensors(autoencoder_path);
   change_json(archive, "options", "compatibility", nullptr);
+  change_json(archive, "options", "has_decoder", nullptr);
   storage::save_safetensors(autoencoder_path, archive);
-  EXPECT_EQ(load_autoencoder(autoencoder_path, {}).autoencoder->options().compatibility, "none");
+  const models::AutoencoderOptions options = load_autoencoder(autoencoder_path, {}).autoencoder->options();
+  EXPECT_EQ(options.compatibility, "none");
+  EXPECT_TRUE(options.has_decoder);
+}
+
+TEST_F(NetworkFiles, AnUnknownCompatibilityIsRefused) {
+  const auto unknown = [](auto& archive) { change_json(archive, "options", "compatibility", "taming"); };
+  EXPECT_THAT(refusal(autoencoder_path, unknown), AllOf(HasSubstr("compatibility"), HasSubstr("taming")));
+}
+
+TEST_F(NetworkFiles, AnEncoderAloneEncodesAndHasNoDecoder) {
+  storage::TensorArchive archive = storage::load_safetensors(autoencoder_path);
+  change_json(archive, "options", "has_decoder", false);
+  std::erase_if(archive.tensors, [](const auto& entry) {
+    return entry.first.starts_with("decoder.") || entry.first.starts_with("post_quant_conv.");
+  });
+  storage::save_safetensors(autoencoder_path, archive);
+  const AutoencoderFile file = load_autoencoder(autoencoder_path, {at::kDouble, at::kCPU, 1});
+  const at::Tensor latent = file.autoencoder->encode(at::linspace(0.0, 1.0, 64, at::kDouble).reshape({1, 1, 8, 8}));
+  EXPECT_TRUE(latent.equal(autoencoder.encode(at::linspace(0.0, 1.0, 64, at::kDouble).reshape({1, 1, 8, 8}))));
+  EXPECT_THROW(file.autoencoder->decode(latent), base::Error);
 }
 
 TEST_F(NetworkFiles, DenoiserComesBackWithValuesAndFacts) {

@@ -193,6 +193,23 @@ def semantic_loss(inputs, words):
     return torch.stack(losses).mean()
 
 
+def stage_1_gradient(network, latents):
+    """Of commitment and semantic loss together, with respect to the latents."""
+    z = latents.clone().requires_grad_()
+    _, _, inputs, commitment = network.quantize(z)
+    loss = commitment + semantic_loss(inputs, network.quantize.embedding.weight.detach())
+    return torch.autograd.grad(loss, z)[0]
+
+
+def stage_2_gradient(network, denoised, normal_dose):
+    """Of both LEDA terms together, with respect to the denoised image; tokens pass it straight through."""
+    image = denoised.clone().requires_grad_()
+    z, reference = network.encode(image), network.encode(normal_dose).detach()
+    tokens = z + (network.quantize(z)[0] - z).detach()
+    loss = functional.mse_loss(tokens, network.quantize(reference)[0].detach()) + functional.mse_loss(z, reference)
+    return torch.autograd.grad(loss, image)[0]
+
+
 class LightningCallback:
     """Lightning keeps objects of its own in a checkpoint; who reads one need not have it installed."""
 
@@ -222,8 +239,14 @@ def main():
                    "semantic": semantic_loss(inputs, network.quantize.embedding.weight),
                    "leda_token": functional.mse_loss(zq[0], zq[1]),
                    "leda_feature": functional.mse_loss(latents[0], latents[1])}
+        # The nearest word and the next: rounding in single precision must not choose between them.
+        distances = [(at.unsqueeze(2) - network.quantize.embedding.weight).square().sum(3) for at in inputs]
+        nearest = [distance.topk(2, dim=2, largest=False).values for distance in distances]
+        answers["smallest_margin"] = torch.stack([(pair[..., 1] - pair[..., 0]).min() for pair in nearest]).min()
         for level, token in enumerate(tokens):
             answers[f"tokens_{level + 1}"] = token
+    answers["latent_gradient"] = stage_1_gradient(network, latents)
+    answers["image_gradient"] = stage_2_gradient(network, images[:1], images[1:])
     safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in answers.items()},
                                 folder / "answers.safetensors")
     state = {name: tensor.float() for name, tensor in network.state_dict().items()}

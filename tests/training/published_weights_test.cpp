@@ -3,14 +3,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/error.hpp"
 #include "losses/leda_loss.hpp"
 #include "losses/semantic_loss.hpp"
 #include "models/autoencoder.hpp"
@@ -116,6 +119,39 @@ TEST_F(PublishedWeights, GiveTheSameInSinglePrecisionWithinItsRounding) {
   EXPECT_LT(
       distance(losses::semantic_loss(quantized.levels, candidates(file.autoencoder->codebook())).mean(), "semantic"),
       1e-5);
+}
+
+TEST_F(PublishedWeights, GiveTheGradientsOfBothStagesInBothPrecisions) {
+  ASSERT_GT(answers_.at("smallest_margin").item<double>(), 1e-5) << "equal tokens would be luck";
+  for (const auto& [type, tolerance] : {std::pair{at::kDouble, 1e-9}, {at::kFloat, 1e-5}}) {
+    const AutoencoderFile file = load_autoencoder(path("autoencoder.safetensors"), {type, at::kCPU, 1});
+    const models::Autoencoder& autoencoder = *file.autoencoder;
+    const at::Tensor latent = answers_.at("latents").to(type).clone().requires_grad_();
+    const models::QuantizedLatent quantized = autoencoder.quantize(latent, {.log_partition = true});
+    const at::Tensor semantic = losses::semantic_loss(quantized.levels, candidates(autoencoder.codebook()));
+    const auto stage_1 = torch::autograd::grad({quantized.commitment.mean() + semantic.mean()}, {latent});
+    EXPECT_LT(distance(stage_1[0], "latent_gradient"), tolerance);
+    const at::Tensor images = answers_.at("images").to(type);
+    const at::Tensor denoised = images.slice(0, 0, 1).clone().requires_grad_();
+    const losses::LedaTerms terms = losses::leda_loss(autoencoder, denoised, images.slice(0, 1, 2));
+    EXPECT_LT(distance(terms.token.sum(), "leda_token"), tolerance);
+    EXPECT_LT(distance(terms.feature.sum(), "leda_feature"), tolerance);
+    EXPECT_LT(distance(torch::autograd::grad({(terms.token + terms.feature).sum()}, {denoised})[0], "image_gradient"),
+              tolerance);
+  }
+}
+
+// Stage 2 reads no decoder.
+TEST_F(PublishedWeights, AnEncoderAloneGivesTheLedaLoss) {
+  const auto done = import(path("published.ckpt"), path("encoder.safetensors"), "--encoder-only");
+  ASSERT_EQ(done.exit_code, 0) << done.output;
+  const AutoencoderFile file = load_autoencoder(path("encoder.safetensors"), {at::kDouble, at::kCPU, 1});
+  EXPECT_FALSE(file.autoencoder->options().has_decoder);
+  const at::Tensor images = answers_.at("images");
+  const losses::LedaTerms terms = losses::leda_loss(*file.autoencoder, images.slice(0, 0, 1), images.slice(0, 1, 2));
+  EXPECT_LT(distance(terms.token.sum(), "leda_token"), 1e-9);
+  EXPECT_LT(distance(terms.feature.sum(), "leda_feature"), 1e-9);
+  EXPECT_THROW(file.autoencoder->decode(answers_.at("zq")), base::Error);
 }
 
 // The running count commits to other means than the published code.
