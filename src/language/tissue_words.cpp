@@ -15,7 +15,7 @@ namespace {
 
 using Terms = std::span<const std::string_view>;
 
-// data_tools/make_default_vocabulary.py takes the same terms into the built-in vocabulary.
+// data_tools/tissue_terms.py has the same: the built-in vocabulary, and exported ones on demand, begin with them.
 constexpr std::string_view kAir[] = {"air", "gas", "outside", "empty", "atmosphere", "background"};
 constexpr std::string_view kLung[] = {"lung", "lungs", "breathing", "respiratory", "breath", "chest"};
 constexpr std::string_view kFat[] = {"fat", "fatty", "oil", "grease", "butter", "obesity"};

@@ -333,21 +333,6 @@ class Export(ToolCase):
         self.assertIn("what to try", done.stderr)
 
 
-class EachKindOfModel(ToolCase):
-    def test_gives_its_words_and_rows(self):
-        script = REPOSITORY / "tests" / "language" / "exported_vocabularies.py"
-        done = subprocess.run([sys.executable, "-W", "ignore", script, self.folder], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        names = sorted(path.stem for path in self.folder.glob("*.safetensors"))
-        self.assertEqual(len(names), 12)
-        for name in names:
-            with self.subTest(name=name):
-                words, embeddings, _ = vocabulary_file.read_vocabulary(self.folder / f"{name}.h5")
-                self.assertEqual(words, (self.folder / f"{name}.txt").read_text(encoding="utf-8").splitlines())
-                expected = safetensors.numpy.load_file(self.folder / f"{name}.safetensors")
-                self.assertTrue((np.abs(embeddings - expected["rows"]) <= expected["tolerance"]).all())
-
-
 class VocabularyFile(ToolCase):
     def test_what_no_reader_takes_is_never_written(self):
         path = self.folder / "words.h5"
