@@ -104,6 +104,17 @@ void bind_language(OptionTable& table, training::JobOptions& job) {
             &job.words.thresholds);
   table.add("words.air_weight", "placement position: weight of air pixels at all levels but the finest",
             &job.words.air_weight);
+  table.add("words.tissue_weights",
+            "placement position: weight of a pixel of air,lung,fat,water,soft,blood,bone,metal in deciding its cell's "
+            "tissue; empty = 1 each",
+            &job.words.tissue_weights);
+  table.add("words.balance",
+            "placement position: the semantic loss weighs a cell by its tissue's number of cells in the slice to the "
+            "power of minus this; 0 = all alike, 1 = all tissues alike",
+            &job.words.balance);
+  table.add("words.contrast",
+            "what 90 to 200 HU is called: blood (enhanced), bone (none), or either by the slice (auto)",
+            &job.words.contrast);
 }
 
 void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
@@ -124,6 +135,10 @@ void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
   table.add("autoencoder.compatibility",
             "none, or published: quantiser and losses as the published code has them, for its weights",
             &network.compatibility);
+  table.add("autoencoder.distance", "between latents and words: euclidean or cosine", &network.distance);
+  table.add("autoencoder.temperature", "of the softmax over words in the semantic loss", &network.temperature);
+  table.add("autoencoder.normalise_latents", "divide latents by their length; needs vocabulary.normalise_rows",
+            &network.normalise_latents);
   auto& training = job.autoencoder_training;
   table.add("autoencoder.num_steps", "length of stage 1", &training.num_steps);
   table.add("autoencoder.global_batch", "images per step of stage 1; 0 = training.global_batch",
@@ -132,6 +147,10 @@ void bind_autoencoder(OptionTable& table, training::JobOptions& job) {
   table.add("autoencoder.beta1", "Adam's first decay rate in stage 1", &training.beta1);
   table.add("autoencoder.beta2", "Adam's second decay rate in stage 1", &training.beta2);
   table.add("autoencoder.semantic_weight", "alpha, of the semantic loss; 0 = off", &training.semantic_weight);
+  table.add(
+      "autoencoder.semantic_weighting",
+      "fixed, or dynamic: alpha is multiplied by (reconstruction + perceptual loss) / semantic loss of each image",
+      &training.semantic_weighting);
   table.add("autoencoder.commitment_weight", "of the commitment loss", &training.commitment_weight);
   table.add("autoencoder.codebook_weight", "of commitment and semantic loss together", &training.codebook_weight);
   table.add("autoencoder.perceptual_weight", "of LPIPS; 0 = off", &training.perceptual_weight);
@@ -236,6 +255,10 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("evaluation.max_tuning_slices", "validation slices that Gaussian and non-local means are tuned on",
             &job.evaluation.max_tuning_slices);
   table.add("evaluation.picture_window", "HU range of the comparison picture", &job.evaluation.picture_window);
+  table.add("evaluation.word_maps",
+            "after stage 1, count how often the words of the test slices name the right tissue "
+            "(pretrain/word_maps.json)",
+            &job.evaluation.word_maps);
 }
 
 }  // namespace
@@ -269,6 +292,9 @@ void check_names(const training::JobOptions& job) {
   require_one_of("leda.token_term", job.leda.token_term, {"hard", "soft"});
   require_one_of("words.source", job.words.source, {"tissue", "scores"});
   require_one_of("words.placement", job.words.placement, {"position", "image"});
+  require_one_of("words.contrast", job.words.contrast, {"enhanced", "none", "auto"});
+  require_one_of("autoencoder.distance", job.autoencoder.distance, {"euclidean", "cosine"});
+  require_one_of("autoencoder.semantic_weighting", job.autoencoder_training.semantic_weighting, {"fixed", "dynamic"});
   require_one_of("discriminator.norm", job.discriminator.norm, {"batch", "group"});
   require_one_of("denoiser.type", job.denoiser.type, models::denoiser_types());
   require_window("data.window", job.data.window);
@@ -334,6 +360,8 @@ void check_rates(const training::JobOptions& job) {
   require_at_least("training.divergence_factor", job.training.divergence_factor, 0.0);
   require_share("training.final_learning_rate_fraction", job.training.final_learning_rate_fraction);
   require_at_least("words.air_weight", job.words.air_weight, 0.0);
+  require_share("words.balance", job.words.balance);
+  require_above_zero("autoencoder.temperature", job.autoencoder.temperature);
 }
 
 // What the published code computes cannot be had with other settings of these, where the stage that reads them runs.
@@ -357,6 +385,9 @@ void check_published(const training::JobOptions& job) {
     require(network.attention_levels == attention, "autoencoder.attention_levels", list(network.attention_levels),
             list(attention) + ": attention at 16 x 16 of 512 x 512 images");
     require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
+    require(network.distance == "euclidean", "autoencoder.distance", network.distance, "euclidean");
+    require(network.temperature == 1.0, "autoencoder.temperature", fmt::format("{}", network.temperature), "1");
+    require(!network.normalise_latents, "autoencoder.normalise_latents", "true", "false");
     require(commitment == 1.0, "autoencoder.commitment_weight", fmt::format("{}", commitment), "1");
   }
   if (runs("denoise")) {
@@ -367,6 +398,10 @@ void check_published(const training::JobOptions& job) {
 
 void check_combinations(const training::JobOptions& job) {
   check_published(job);
+  if (job.autoencoder.normalise_latents && !job.vocabulary.normalise_rows) {
+    refuse("autoencoder.normalise_latents", "true, with vocabulary.normalise_rows = false",
+           "latents of length 1 cannot come near words of other lengths", "vocabulary.normalise_rows = true");
+  }
   if (job.distributed.reproducible && job.distributed.wire_type != "full") {
     refuse("distributed.wire_type", job.distributed.wire_type + ", with distributed.reproducible = true",
            "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");

@@ -7,13 +7,16 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.hpp"
+#include "language/contrast.hpp"
 
 namespace leda::language {
 
@@ -34,6 +37,22 @@ void check(const CandidateOptions& options, std::size_t num_levels) {
                                               .value = fmt::format("{}", options.air_weight),
                                               .why = "it scales a number of pixels",
                                               .remedy = "use a number from 0 to 1"});
+  }
+  const bool has_valid_weights =
+      std::ranges::all_of(options.tissue_weights, [](double weight) { return weight >= 0.0 && std::isfinite(weight); });
+  if (!has_valid_weights || (!options.tissue_weights.empty() && options.tissue_weights.size() != ct::kNumTissues)) {
+    throw ErrorOnAllRanks(
+        ExitCode::options,
+        {.what = "words.tissue_weights are not one weight per tissue",
+         .value = fmt::format("{}", fmt::join(options.tissue_weights, ",")),
+         .why = "each of air, lung, fat, water, soft, blood, bone, metal needs a finite one of 0 or more",
+         .remedy = "use 1,1,1,1,1,1,1,1 with larger numbers for thin tissues, or leave it empty"});
+  }
+  if (!(options.balance >= 0.0 && options.balance <= 1.0)) {
+    throw ErrorOnAllRanks(ExitCode::options, {.what = "words.balance is no power from 0 to 1",
+                                              .value = fmt::format("{}", options.balance),
+                                              .why = "it weighs cells by the inverse frequency of their tissue",
+                                              .remedy = "set words.balance = 0 for none"});
   }
   if (options.placement == "position") return;
   const bool in_range = std::ranges::all_of(options.thresholds, [](double rho) { return rho > 0.0 && rho <= 1.0; });
@@ -61,10 +80,12 @@ at::Tensor sum_cells(const at::Tensor& counts, std::int64_t side, std::int64_t r
   return fitted.reshape({counts.size(0), rows, side, columns, side, counts.size(3)}).sum({2, 4});
 }
 
-// The tissue with most pixels, air weighted, and its share of all pixels. cell_counts: B x rows x columns x T.
-void find_cell_tissue(const at::Tensor& cell_counts, double air_weight, LevelCandidates& level) {
-  at::Tensor weights = at::ones({ct::kNumTissues}, cell_counts.options());
-  weights[static_cast<std::int64_t>(ct::Tissue::air)] = air_weight;
+// The tissue with most pixels, weighted, and its share of all pixels. cell_counts: B x rows x columns x T.
+void find_cell_tissue(const at::Tensor& cell_counts, const std::vector<double>& tissue_weights, double air_weight,
+                      LevelCandidates& level) {
+  at::Tensor weights = tissue_weights.empty() ? at::ones({ct::kNumTissues}, cell_counts.options())
+                                              : at::tensor(tissue_weights, at::kDouble).to(cell_counts.device());
+  weights[static_cast<std::int64_t>(ct::Tissue::air)] *= air_weight;
   const at::Tensor tissue = at::argmax(cell_counts * weights, -1, /*keepdim=*/true);
   level.tissue = tissue.squeeze(-1).to(at::kByte);
   level.purity = (cell_counts.gather(-1, tissue) / cell_counts.sum(-1, true)).squeeze(-1);
@@ -76,6 +97,7 @@ CandidateWords::CandidateWords(const TissueWords& words, const at::Tensor& codeb
                                std::vector<int> strides, int downsampling)
     : options_(std::move(options)), strides_(std::move(strides)), downsampling_(downsampling) {
   check(options_, strides_.size());
+  check_contrast(options_.contrast);
   // Sums in double: a mean over words is then the same on every device.
   const at::Tensor membership = words.membership().to(codebook.device(), at::kDouble);
   const at::Tensor embeddings = codebook.detach().to(at::kDouble);
@@ -88,7 +110,7 @@ CandidateWords::CandidateWords(const TissueWords& words, const at::Tensor& codeb
 std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& tissue,
                                                             std::span<const LevelGrid> grids) const {
   TORCH_INTERNAL_ASSERT(grids.size() == strides_.size(), "one grid per level");
-  const at::Tensor labels = tissue.to(num_words_.device(), at::kLong);
+  const at::Tensor labels = with_contrast(tissue, options_.contrast).to(num_words_.device(), at::kLong);
   // Pixels per tissue on the finest grid; coarser cells are sums of finer ones.
   const auto ceil_divide = [](std::int64_t value, std::int64_t by) { return (value + by - 1) / by; };
   const at::Tensor one_hot = at::one_hot(labels, ct::kNumTissues);
@@ -103,7 +125,7 @@ std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& ti
     if (!level.exists) continue;
     const bool is_last = index + 1 == levels.size();
     const at::Tensor cell_counts = sum_cells(pixel_counts, strides_[index], grids[index].rows, grids[index].columns);
-    find_cell_tissue(cell_counts, is_last ? 1.0 : options_.air_weight, level);
+    find_cell_tissue(cell_counts, options_.tissue_weights, is_last ? 1.0 : options_.air_weight, level);
     if (options_.placement == "image") {
       place_by_image(pixel_counts.sum({1, 2}), options_.thresholds[index], level);
     } else {
@@ -113,7 +135,16 @@ std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& ti
   return levels;
 }
 
+// Of the image alone, so that neither the batch nor the ranks change it.
+at::Tensor CandidateWords::position_weights(const at::Tensor& cell_tissue) const {
+  const at::Tensor cells = at::one_hot(cell_tissue.to(at::kLong), ct::kNumTissues).to(at::kDouble);
+  const at::Tensor num_alike = (cells * cells.sum({1, 2}, true)).sum(-1);
+  const at::Tensor weights = num_alike.pow(-options_.balance);
+  return (weights / weights.mean({1, 2}, true)).to(result_type_);
+}
+
 void CandidateWords::place_by_position(LevelCandidates& level) const {
+  if (options_.balance > 0.0) level.weight = position_weights(level.tissue);
   const at::Tensor cell = level.tissue.to(at::kLong);
   const at::Tensor means = (embedding_sums_ / num_words_.unsqueeze(1)).to(result_type_);
   const at::Tensor square_norms = (square_norm_sums_ / num_words_).to(result_type_);

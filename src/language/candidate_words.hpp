@@ -25,6 +25,13 @@ struct CandidateOptions {
   std::string placement = "position";
   std::vector<double> thresholds{0.95, 0.90, 0.80};  // per level, placement image or source scores
   double air_weight = 0.2;  // counts air's pixels at all levels but the last, placement position
+  // Of placement position: how much a pixel of each tissue counts in deciding its cell's, in the order of ct::Tissue;
+  // empty: 1 each. Above 1 for the thin ones, which seldom have most of a cell.
+  std::vector<double> tissue_weights{};
+  // Of placement position: a cell's weight in the loss is (cells of its tissue in the slice and level)^-balance, scaled
+  // to a mean of 1. 0: all cells alike; 1: all tissues of the slice alike.
+  double balance = 0.0;
+  std::string contrast = "enhanced";  // language/contrast
 };
 
 // Positions of a pyramid level on a given map; 0 x 0 where the level is absent.
@@ -37,8 +44,9 @@ struct LevelCandidates {
   bool exists = false;          // the rest is undefined where the level is absent
   at::Tensor mean_embedding;    // B x rows x columns x C; placement image: B x 1 x 1 x C
   at::Tensor mean_square_norm;  // B x rows x columns; placement image: B x 1 x 1
-  at::Tensor tissue;            // B x rows x columns, uint8: the tissue with most pixels in the cell (air weighted)
+  at::Tensor tissue;            // B x rows x columns, uint8: the tissue with most pixels in the cell (weighted)
   at::Tensor purity;            // B x rows x columns, float64: that tissue's share of the cell's pixels
+  at::Tensor weight{};          // B x rows x columns, mean 1 per image; undefined where all positions count alike
 };
 
 class CandidateWords {
@@ -46,7 +54,7 @@ class CandidateWords {
   // codebook: V x C, whose type and device the candidates get. strides: of the levels, coarse to fine, in positions of
   // the finest level; downsampling: pixels of the image per such position. Throws
   // ErrorOnAllRanks(options) for an unknown
-  // placement, a threshold outside (0, 1] or missing, an air weight below 0.
+  // placement or contrast, a threshold outside (0, 1] or missing, a weight below 0, weights not one per tissue.
   CandidateWords(const TissueWords& words, const at::Tensor& codebook, CandidateOptions options,
                  std::vector<int> strides, int downsampling);
 
@@ -56,6 +64,7 @@ class CandidateWords {
   std::vector<LevelCandidates> of_tissue_maps(const at::Tensor& tissue, std::span<const LevelGrid> grids) const;
 
  private:
+  at::Tensor position_weights(const at::Tensor& cell_tissue) const;
   void place_by_position(LevelCandidates& level) const;
   void place_by_image(const at::Tensor& pixels, double threshold, LevelCandidates& level) const;
 

@@ -22,6 +22,8 @@ class TokenUsage {
   std::int64_t num_distinct(std::int64_t level) const;
   // exp of the entropy of the relative frequencies, in nats: between 1 and num_distinct; 0 when nothing was added.
   double perplexity(std::int64_t level) const;
+  // Of the vocabulary, not chosen since the last reset.
+  std::int64_t num_dead(std::int64_t level) const { return counts_.size(1) - num_distinct(level); }
 
  private:
   at::Tensor counts_;

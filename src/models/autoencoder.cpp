@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "models/pyramid_masks.hpp"
@@ -33,6 +34,10 @@ AutoencoderOptions checked(AutoencoderOptions options) {
   require(options.norm_groups > 0, "autoencoder.norm_groups", fmt::to_string(options.norm_groups), "a positive number");
   require(options.vocabulary_tile > 0, "autoencoder.vocabulary_tile", fmt::to_string(options.vocabulary_tile),
           "a positive number of words");
+  require(options.distance == "euclidean" || options.distance == "cosine", "autoencoder.distance", options.distance,
+          "euclidean or cosine");
+  require(options.temperature > 0.0 && std::isfinite(options.temperature), "autoencoder.temperature",
+          fmt::format("{}", options.temperature), "a finite number above 0");
   const int num_levels = static_cast<int>(options.multipliers.size());
   for (const int level : options.attention_levels) {
     require(level >= 0 && level < num_levels, "autoencoder.attention_levels", fmt::to_string(level),
@@ -89,13 +94,14 @@ at::Tensor Autoencoder::encode(const at::Tensor& images) const {
                                              .why = fmt::format("it halves the resolution down to 1/{}", multiple),
                                              .remedy = fmt::format("pad or crop to multiples of {}", multiple)});
   }
-  return quant_conv_(encoder_(images));
+  const at::Tensor latent = quant_conv_(encoder_(images));
+  return options_.normalise_latents ? to_unit_length(latent, 1) : latent;
 }
 
 QuantizedLatent Autoencoder::quantize(const at::Tensor& latent, const QuantizeRequest& request) const {
   QuantizeRequest own_request = request;
   own_request.final_count_in_commitment = request.final_count_in_commitment || is_published(options_);
-  return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, own_request);
+  return quantize_pyramid(latent, codebook_, options_.strides, options_.vocabulary_tile, own_request, metric());
 }
 
 const Decoder& Autoencoder::decoder() const {

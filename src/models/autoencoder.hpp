@@ -29,6 +29,9 @@ struct AutoencoderOptions {
   int norm_groups = 32;                 // reduced to divide the channels
   std::vector<int> strides{16, 4, 1};   // of the token pyramid, on the latent map
   int vocabulary_tile = 4096;           // words scored at a time
+  std::string distance = "euclidean";   // or cosine: how the nearest word is found (models/vocabulary_scores)
+  double temperature = 1.0;             // of the softmax over words
+  bool normalise_latents = false;       // every latent vector is divided by its length
   // none, or published: as the published code computes, for its weights (docs/methods/published_weights.md).
   std::string compatibility = "none";
   bool has_decoder = true;  // false: what stage 2 needs and no more; of imported files, not an option of jobs
@@ -56,7 +59,8 @@ class Autoencoder {
   // Image pixels per latent position on each axis; image sides are multiples of it.
   int downsampling() const { return 1 << (static_cast<int>(options_.multipliers.size()) - 1); }
 
-  // B x 1 x H x W to the latent z, B x C x h x w.
+  VocabularyMetric metric() const { return {options_.distance == "cosine", options_.temperature}; }
+  // B x 1 x H x W to the latent z, B x C x h x w; of length 1 at every position with options().normalise_latents.
   at::Tensor encode(const at::Tensor& images) const;
   QuantizedLatent quantize(const at::Tensor& latent, const QuantizeRequest& request) const;
   // A quantised latent, B x C x h x w, to images, B x 1 x H x W. Throws Error(data) where there is no decoder.

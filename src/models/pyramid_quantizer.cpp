@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "models/pyramid_masks.hpp"
-#include "models/vocabulary_scores.hpp"
 
 namespace leda::models {
 namespace {
@@ -44,7 +43,8 @@ at::Tensor final_counts(const std::vector<PyramidLevel>& levels, const at::Tenso
 }  // namespace
 
 QuantizedLatent quantize_pyramid(const at::Tensor& latent, const at::Tensor& codebook, const std::vector<int>& strides,
-                                 std::int64_t vocabulary_tile, const QuantizeRequest& request) {
+                                 std::int64_t vocabulary_tile, const QuantizeRequest& request,
+                                 const VocabularyMetric& metric) {
   const c10::AutoGradMode grad_mode(request.gradients && c10::GradMode::is_enabled());
   const at::Tensor by_position = latent.permute({0, 2, 3, 1});  // B x h x w x C
   const at::Tensor words = codebook.detach();
@@ -70,7 +70,7 @@ QuantizedLatent quantize_pyramid(const at::Tensor& latent, const at::Tensor& cod
     // Eq. (2) summed up: z^l = (1 + n) z - (e + ... + e) after n levels at this position.
     tokens.inputs = level_latent * (level_counts + 1) - level_sums;
     const VocabularyScores scores =
-        score_vocabulary(tokens.inputs.reshape({-1, channels}), words, vocabulary_tile, request.log_partition);
+        score_vocabulary(tokens.inputs.reshape({-1, channels}), words, vocabulary_tile, request.log_partition, metric);
     tokens.tokens = scores.best.view({latent.size(0), level.rows, level.columns});
     if (request.log_partition) tokens.log_partition = scores.log_partition.view(tokens.tokens.sizes());
 

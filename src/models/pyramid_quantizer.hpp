@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/vocabulary_scores.hpp"
+
 namespace leda::models {
 
 // One level. Where it does not exist on this map size, the tensors are undefined.
@@ -15,7 +17,7 @@ struct LevelTokens {
   bool exists = false;
   at::Tensor tokens;         // int64 [B, rows, columns]
   at::Tensor inputs;         // z^l at the level's positions, [B, rows, columns, C], in the graph
-  at::Tensor log_partition;  // log sum_t exp(a_t) of the inputs, [B, rows, columns], in the graph; if asked for
+  at::Tensor log_partition;  // log sum_t exp(a_t / T) of the inputs, [B, rows, columns], in the graph; if asked for
 };
 
 struct QuantizedLatent {
@@ -32,8 +34,10 @@ struct QuantizeRequest {
   bool final_count_in_commitment = false;
 };
 
-// latent [B, C, h, w], B may be 0; codebook [V, C]; `vocabulary_tile` words are scored at a time.
+// latent [B, C, h, w], B may be 0; codebook [V, C]; `vocabulary_tile` words are scored at a time, by `metric`: it
+// decides which word is nearest. Residuals, means and the commitment are of the codebook's rows as they are.
 QuantizedLatent quantize_pyramid(const at::Tensor& latent, const at::Tensor& codebook, const std::vector<int>& strides,
-                                 std::int64_t vocabulary_tile, const QuantizeRequest& request);
+                                 std::int64_t vocabulary_tile, const QuantizeRequest& request,
+                                 const VocabularyMetric& metric = {});
 
 }  // namespace leda::models

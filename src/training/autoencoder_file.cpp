@@ -28,6 +28,9 @@ nlohmann::json options_json(const models::AutoencoderOptions& options) {
           {"norm_groups", options.norm_groups},
           {"strides", options.strides},
           {"compatibility", options.compatibility},
+          {"distance", options.distance},
+          {"temperature", options.temperature},
+          {"normalise_latents", options.normalise_latents},
           {"has_decoder", options.has_decoder}};
 }
 
@@ -41,8 +44,11 @@ models::AutoencoderOptions options_from(const nlohmann::json& json) {
   json.at("attention_levels").get_to(options.attention_levels);
   json.at("norm_groups").get_to(options.norm_groups);
   json.at("strides").get_to(options.strides);
-  // Files from before these two were of this project, and whole.
+  // Absent in files written before these options were: they mean what they do by default.
   options.compatibility = json.value("compatibility", options.compatibility);
+  options.distance = json.value("distance", options.distance);
+  options.temperature = json.value("temperature", options.temperature);
+  options.normalise_latents = json.value("normalise_latents", options.normalise_latents);
   options.has_decoder = json.value("has_decoder", options.has_decoder);
   return options;
 }

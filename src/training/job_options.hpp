@@ -55,6 +55,7 @@ struct AutoencoderTrainingOptions {
   double beta1 = 0.5;
   double beta2 = 0.9;
   double semantic_weight = 0.3;
+  std::string semantic_weighting = "fixed";  // dynamic: times the ratio of appearance and semantic loss (SPAE)
   double commitment_weight = 1.0;
   double codebook_weight = 1.0;
   double perceptual_weight = 0.0;
@@ -121,6 +122,7 @@ struct LoggingOptions {
 struct EvaluationJobOptions {
   std::int64_t max_tuning_slices = 6;
   std::string picture_window = "abdomen";
+  bool word_maps = false;  // after stage 1, say how often the words of the test slices name the right tissue
 };
 
 struct JobOptions {

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <cmath>
@@ -101,8 +102,8 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
       codebook_hash_(language::codebook_hash(autoencoder_.codebook())),
       discriminator_(make_discriminator(context.options, context.settings)),
       perceptual_(make_perceptual(context.options, context.settings)),
-      candidate_words_(tissue_words_, autoencoder_.codebook(), context.options.words, autoencoder_.options().strides,
-                       autoencoder_.downsampling()),
+      candidate_words_(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
+                       context.options.words, autoencoder_.options().strides, autoencoder_.downsampling()),
       usage_(static_cast<std::int64_t>(context.options.autoencoder.strides.size()), vocabulary.size(),
              context.settings.device) {
   const JobOptions& options = context_.options;
@@ -167,6 +168,16 @@ at::Tensor PretrainStage::adaptive_weight(const at::Tensor& nll, const at::Tenso
                                  weight);
 }
 
+PretrainStage::SemanticTerm PretrainStage::semantic_term(const ct::ImageBatch& images,
+                                                         const models::QuantizedLatent& tokens,
+                                                         const at::Tensor& appearance) const {
+  const at::Tensor loss =
+      losses::semantic_loss(tokens.levels, training_candidates(images, tokens), autoencoder_.metric());
+  if (context_.options.autoencoder_training.semantic_weighting != "dynamic") return {loss, loss, {}};
+  const at::Tensor factor = losses::dynamic_semantic_factor(appearance, loss);
+  return {loss, factor * loss, factor};
+}
+
 at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
                                            Reconstruction& reconstruction, StepReport& report) {
   const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
@@ -184,20 +195,23 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
   const auto share = [&](const at::Tensor& per_image) {
     return per_image.sum() / static_cast<double>(batch.global_count);
   };
-  const at::Tensor none = at::zeros({}, normal_dose.options());
-  const at::Tensor l1 = share(losses::absolute_error_per_image(reconstructed, normal_dose));
+  const at::Tensor l1_per_image = losses::absolute_error_per_image(reconstructed, normal_dose);
   const auto perceptual_input =
       models::is_published(autoencoder_.options()) ? losses::PerceptualInput::unit : losses::PerceptualInput::symmetric;
-  const at::Tensor perceptual =
-      perceptual_ ? share(losses::perceptual_loss(*perceptual_, reconstructed, normal_dose, perceptual_input)) : none;
+  const at::Tensor perceptual_per_image =
+      perceptual_ ? losses::perceptual_loss(*perceptual_, reconstructed, normal_dose, perceptual_input)
+                  : at::zeros_like(l1_per_image);
+  const at::Tensor l1 = share(l1_per_image);
+  const at::Tensor perceptual = share(perceptual_per_image);
   const at::Tensor commitment = share(tokens.commitment);
-  const at::Tensor semantic = training.semantic_weight != 0.0
-                                  ? share(losses::semantic_loss(tokens.levels, training_candidates(images, tokens)))
-                                  : none;
+  const SemanticTerm semantic =
+      training.semantic_weight != 0.0
+          ? semantic_term(images, tokens, l1_per_image + training.perceptual_weight * perceptual_per_image)
+          : SemanticTerm{at::zeros_like(l1_per_image), at::zeros_like(l1_per_image), {}};
 
   const at::Tensor nll = l1 + training.perceptual_weight * perceptual;
-  at::Tensor total =
-      nll + training.codebook_weight * (training.commitment_weight * commitment + training.semantic_weight * semantic);
+  at::Tensor total = nll + training.codebook_weight * (training.commitment_weight * commitment +
+                                                       training.semantic_weight * share(semantic.weighted));
   if (adversarial) {
     const at::Tensor logits = discriminator_->logits(reconstructed, /*training=*/true, sum_over_ranks_);
     const at::Tensor generator = share(losses::generator_loss(logits));
@@ -209,7 +223,8 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
   report.add("l1", micro_batch, l1);
   report.add("perceptual", micro_batch, perceptual);
   report.add("commitment", micro_batch, commitment);
-  report.add("semantic", micro_batch, semantic);
+  report.add("semantic", micro_batch, share(semantic.loss));
+  if (semantic.factor.defined()) report.add("semantic_factor", micro_batch, share(semantic.factor));
   report.add("loss", micro_batch, total);
   return total;
 }
@@ -252,9 +267,12 @@ at::Tensor PretrainStage::update_discriminator(const data::StepBatch& batch,
 LossReport PretrainStage::train_step(const data::StepBatch& batch) {
   const bool adversarial = adversarial_at(batch.step);
   std::vector<Reconstruction> reconstructions(num_micro_batches_of(batch, context_.options.distributed.reproducible));
-  StepReport report({"l1", "perceptual", "commitment", "semantic", "generator", "adaptive_weight", "loss",
-                     "gradient_norm", "discriminator", kSkippedUpdates},
-                    batch, context_.communicator, context_.options.distributed.reproducible, context_.settings.device);
+  std::vector<std::string> names{
+      "l1",   "perceptual",    "commitment",    "semantic",     "generator", "adaptive_weight",
+      "loss", "gradient_norm", "discriminator", kSkippedUpdates};
+  if (context_.options.autoencoder_training.semantic_weighting == "dynamic") names.emplace_back("semantic_factor");
+  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+                    context_.settings.device);
   if (!adversarial) {
     report.set_shared(kSkippedUpdates, update_autoencoder(batch, adversarial, reconstructions, report));
     return report.entries();
@@ -286,6 +304,7 @@ std::vector<logging::Scalar> PretrainStage::interval_figures() {
   for (std::int64_t level = 0; level < counts.size(0); ++level) {
     figures.push_back({fmt::format("tokens_level_{}", level + 1), static_cast<double>(usage_.num_distinct(level))});
     figures.push_back({fmt::format("perplexity_level_{}", level + 1), usage_.perplexity(level)});
+    figures.push_back({fmt::format("dead_words_level_{}", level + 1), static_cast<double>(usage_.num_dead(level))});
   }
   usage_.reset();
   return figures;

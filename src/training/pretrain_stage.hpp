@@ -40,11 +40,18 @@ class PretrainStage : public Stage {
   std::string identity() const override;
 
   const models::Autoencoder& autoencoder() const { return autoencoder_; }
+  const language::TissueWords& tissue_words() const { return tissue_words_; }
 
  private:
   struct Reconstruction {  // of one micro-batch
     at::Tensor normal_dose;
     at::Tensor reconstructed;
+  };
+
+  struct SemanticTerm {  // [B] each
+    at::Tensor loss;
+    at::Tensor weighted;  // what alpha multiplies
+    at::Tensor factor;    // undefined with fixed weighting
   };
 
   bool has_discriminator() const { return discriminator_ != nullptr; }
@@ -54,6 +61,9 @@ class PretrainStage : public Stage {
   at::Tensor adaptive_weight(const at::Tensor& nll, const at::Tensor& generator, std::int64_t global_count) const;
   // How many adaptive weights all ranks report in a step.
   double num_weights(const data::StepBatch& batch) const;
+  // appearance: [B], reconstruction and perceptual loss.
+  SemanticTerm semantic_term(const ct::ImageBatch& images, const models::QuantizedLatent& tokens,
+                             const at::Tensor& appearance) const;
   // The loss to descend, of one micro-batch: per-image sums divided by the global count.
   at::Tensor autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
                               Reconstruction& reconstruction, StepReport& report);

@@ -115,6 +115,13 @@ INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
                                                                  {"vocabulary.control", "sorted"},
                                                                  {"words.placement", "pixel"},
                                                                  {"words.air_weight", "-0.5"},
+                                                                 {"words.balance", "1.5"},
+                                                                 {"words.balance", "-0.1"},
+                                                                 {"words.contrast", "unknown"},
+                                                                 {"autoencoder.distance", "manhattan"},
+                                                                 {"autoencoder.temperature", "0"},
+                                                                 {"autoencoder.temperature", "inf"},
+                                                                 {"autoencoder.semantic_weighting", "adaptive"},
                                                                  {"autoencoder.channels", "0"},
                                                                  {"autoencoder.vocabulary_tile", "0"},
                                                                  {"autoencoder.num_steps", "0"},
@@ -201,6 +208,14 @@ TEST(JobOptionTable, SourceOfCandidateWordsAndItsFileGoTogether) {
   EXPECT_EQ(refusal("clip", "scores.h5", "false"), "option words.source");
 }
 
+TEST(JobOptionTable, LatentsOfLengthOneNeedWordsOfLengthOne) {
+  BoundJob bound;
+  bound.table.set("autoencoder.normalise_latents", "true", "test");
+  EXPECT_NO_THROW(check_job_options(bound.job));
+  bound.table.set("vocabulary.normalise_rows", "false", "test");
+  EXPECT_THROW(check_job_options(bound.job), base::ErrorOnAllRanks);
+}
+
 TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
   const std::map<std::string, std::pair<std::string, std::string>> options{
       // name: allowed, refused
@@ -209,6 +224,9 @@ TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
       {"data.window", {"leda", "abdomen"}},
       {"vocabulary.normalise_rows", {"false", "true"}},
       {"autoencoder.commitment_weight", {"1", "0.25"}},
+      {"autoencoder.distance", {"euclidean", "cosine"}},
+      {"autoencoder.temperature", {"1", "0.5"}},
+      {"autoencoder.normalise_latents", {"false", "true"}},
       {"leda.weight", {"0.5", "0.05"}}};
   const auto job_with = [&](const std::string& refused) {
     BoundJob bound;

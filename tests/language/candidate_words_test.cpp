@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
@@ -165,6 +166,46 @@ TEST(ImageCandidates, EachSliceHasItsOwn) {
   expect_means(levels[0], {1, 0, 0}, setting.mean_over({Tissue::soft}));
 }
 
+TEST(PositionCandidates, AHeavierTissueTakesItsCellFromALargerOne) {
+  const Setting setting;
+  at::Tensor tissue = at::full({1, 4, 4}, label(Tissue::soft), at::kByte);
+  tissue.slice(1, 0, 1) = label(Tissue::bone);  // 4 of 16 pixels
+  const auto cell_with = [&](std::vector<double> weights) {
+    const CandidateWords words = setting.candidates({.tissue_weights = std::move(weights)}, {1}, 4);
+    return words.of_tissue_maps(tissue, std::vector<LevelGrid>{{1, 1}})[0].tissue.item<std::int64_t>();
+  };
+  EXPECT_EQ(cell_with({}), label(Tissue::soft));
+  EXPECT_EQ(cell_with({1, 1, 1, 1, 1, 1, 2.9, 1}), label(Tissue::soft));
+  EXPECT_EQ(cell_with({1, 1, 1, 1, 1, 1, 3.1, 1}), label(Tissue::bone));
+}
+
+// 12 cells of soft tissue and 4 of bone: with balance b each weighs 12^-b or 4^-b, times what makes the mean 1.
+TEST(PositionCandidates, BalanceWeighsCellsByTheInverseNumberOfTheirTissue) {
+  const Setting setting;
+  at::Tensor tissue = at::full({2, 8, 8}, label(Tissue::soft), at::kByte);
+  tissue[0].slice(0, 0, 2) = label(Tissue::bone);
+  const std::vector<LevelGrid> grids{{4, 4}};
+  const auto weights = [&](double balance) {
+    return setting.candidates({.balance = balance}, {1}, 2).of_tissue_maps(tissue, grids)[0].weight;
+  };
+  EXPECT_FALSE(weights(0.0).defined());
+  const at::Tensor full = weights(1.0), half = weights(0.5);
+  EXPECT_NEAR(full[0][0][0].item<double>(), 2.0, 1e-12);        // 4 cells share half of 16
+  EXPECT_NEAR(full[0][1][0].item<double>(), 2.0 / 3.0, 1e-12);  // 12 the other
+  EXPECT_NEAR(half[0][0][0].item<double>() / half[0][1][0].item<double>(), std::sqrt(3.0), 1e-12);
+  EXPECT_NEAR(half[0].mean().item<double>(), 1.0, 1e-12);
+  EXPECT_NEAR((full[1] - 1.0).abs().max().item<double>(), 0.0, 1e-12);  // one tissue alone; of its own image only
+}
+
+TEST(PositionCandidates, WithoutContrastBloodIsCalledBone) {
+  const Setting setting;
+  const at::Tensor tissue = at::full({1, 4, 4}, label(Tissue::blood), at::kByte);
+  const CandidateWords words = setting.candidates({.contrast = "none"}, {1}, 4);
+  const LevelCandidates level = words.of_tissue_maps(tissue, std::vector<LevelGrid>{{1, 1}})[0];
+  EXPECT_EQ(level.tissue.item<std::int64_t>(), label(Tissue::bone));
+  expect_means(level, {0, 0, 0}, setting.mean_over({Tissue::bone}));
+}
+
 TEST(CandidateWords, AbsentLevelsAreSkipped) {
   const Setting setting;
   for (const char* placement : {"position", "image"}) {
@@ -216,6 +257,11 @@ TEST(CandidateWords, WrongOptionsAreRefused) {
   EXPECT_EQ(exit_code({}), base::ExitCode::finished);
   EXPECT_EQ(exit_code({.placement = "pixel"}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.air_weight = -0.1}), base::ExitCode::options);
+  EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1}}), base::ExitCode::options);
+  EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1, 1, 1, 1, 1, -1}}), base::ExitCode::options);
+  EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1, 1, 1, 1, 1, 0}}), base::ExitCode::finished);
+  EXPECT_EQ(exit_code({.balance = 1.5}), base::ExitCode::options);
+  EXPECT_EQ(exit_code({.contrast = "unknown"}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.placement = "image", .thresholds = {0.9, 0.8}}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.placement = "image", .thresholds = {1.2, 0.9, 0.8}}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.placement = "image", .thresholds = {0.9, 0.8, 0.0}}), base::ExitCode::options);

@@ -17,6 +17,7 @@ TEST(TokenUsage, EquallyFrequentTokensHaveTheirNumberAsPerplexity) {
   usage.add(1, at::arange(10, 17).reshape({1, 7, 1}));
   usage.add(1, at::arange(10, 17));
   EXPECT_EQ(usage.num_distinct(1), 7);
+  EXPECT_EQ(usage.num_dead(1), usage.counts().size(1) - 7);
   EXPECT_NEAR(usage.perplexity(1), 7.0, 1e-12);
   EXPECT_EQ(usage.num_distinct(0), 0);
 }

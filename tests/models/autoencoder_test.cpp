@@ -115,6 +115,20 @@ TEST(Autoencoder, GradientOfTheEncoderEqualsFiniteDifferences) {
   EXPECT_LT(gradient_error(weighted, normal_tensor({1, 1, 32, 32}, 4), 20), 1e-6);
 }
 
+TEST(Autoencoder, NormalisedLatentsHaveLengthOneAndTheGradientPassesThroughThat) {
+  AutoencoderOptions options = kSmall;
+  const at::Tensor codebook = normal_tensor({10, 6}, 30), images = normal_tensor({1, 1, 32, 32}, 31);
+  const Autoencoder raw(options, codebook, {at::kDouble});
+  options.normalise_latents = true;
+  const Autoencoder unit(options, codebook, {at::kDouble});
+  const at::Tensor latent = raw.encode(images);
+  EXPECT_LT(largest(unit.encode(images) - latent / latent.square().sum(1, true).sqrt()), 1e-14);
+  EXPECT_LT(largest(unit.encode(images).square().sum(1) - 1.0), 1e-14);
+  const at::Tensor weights = normal_tensor(latent.sizes(), 32);
+  const auto weighted = [&](const at::Tensor& input) { return (unit.encode(input) * weights).sum(); };
+  EXPECT_LT(gradient_error(weighted, images, 16), 1e-5);
+}
+
 TEST(Autoencoder, FrozenPassesGradientsToTheImagesOnly) {
   Autoencoder autoencoder(kSmall, normal_tensor({10, 6}, 1), {});
   autoencoder.tensors().freeze();

@@ -93,6 +93,46 @@ TEST(VocabularyScores, GradientEqualsFiniteDifferencesForEveryTile) {
   }
 }
 
+// Cosine distance is that of directions, whatever the lengths; the temperature divides distances.
+TEST(VocabularyScores, MetricEqualsPlainLoopsOverDirectionsAtATemperature) {
+  const at::Tensor vectors = normal_tensor({23, 5}, 21), codebook = normal_tensor({31, 5}, 22);
+  const auto direction = [](const at::Tensor& rows) { return rows / rows.square().sum(1, true).sqrt(); };
+  for (const double temperature : {1.0, 0.1, 5.0}) {
+    const double root = std::sqrt(temperature);
+    const PlainScores cosine = plain_scores(direction(vectors) / root, direction(codebook) / root);
+    const PlainScores euclidean = plain_scores(vectors / root, codebook / root);
+    for (const std::int64_t tile : {1, 7, 4096}) {
+      const auto by_cosine = score_vocabulary(vectors, codebook, tile, true, {true, temperature});
+      const auto by_distance = score_vocabulary(vectors, codebook, tile, true, {false, temperature});
+      for (int n = 0; n < 23; ++n) {
+        EXPECT_EQ(by_cosine.best[n].item<std::int64_t>(), cosine.best[n]);
+        EXPECT_EQ(by_distance.best[n].item<std::int64_t>(), euclidean.best[n]);
+        EXPECT_NEAR(by_cosine.log_partition[n].item<double>(), cosine.log_partition[n], 1e-11);
+        EXPECT_NEAR(by_distance.log_partition[n].item<double>(), euclidean.log_partition[n], 1e-11);
+      }
+    }
+  }
+}
+
+TEST(VocabularyScores, GradientOfEveryMetricEqualsFiniteDifferences) {
+  const at::Tensor codebook = normal_tensor({13, 4}, 23), weights = normal_tensor({9}, 24);
+  for (const bool cosine : {false, true}) {
+    for (const double temperature : {1.0, 0.3}) {
+      const auto weighted = [&](const at::Tensor& vectors) {
+        return (score_vocabulary(vectors, codebook, 5, true, {cosine, temperature}).log_partition * weights).sum();
+      };
+      EXPECT_LT(gradient_error(weighted, normal_tensor({9, 4}, 25)), 1e-7) << cosine << " " << temperature;
+    }
+  }
+}
+
+TEST(VocabularyScores, AZeroVectorHasNoDirectionAndAGradientOfZero) {
+  const at::Tensor vectors = at::zeros({1, 4}, at::kDouble).set_requires_grad(true);
+  const auto scores = score_vocabulary(vectors, normal_tensor({5, 4}, 26), 2, true, {.cosine = true});
+  torch::autograd::backward({scores.log_partition.sum()}, {});
+  EXPECT_EQ(largest(vectors.grad()), 0.0);
+}
+
 TEST(VocabularyScores, GradientReachesTheVectorsOnly) {
   const at::Tensor vectors = normal_tensor({3, 4}, 10).set_requires_grad(true);
   const at::Tensor codebook = normal_tensor({5, 4}, 11).set_requires_grad(true);

@@ -153,6 +153,35 @@ TEST_F(NetworkFiles, AnEncoderAloneEncodesAndHasNoDecoder) {
   EXPECT_THROW(file.autoencoder->decode(latent), base::Error);
 }
 
+TEST_F(NetworkFiles, WhatChangesTheQuantiserComesBack) {
+  models::AutoencoderOptions options = small_autoencoder();
+  options.distance = "cosine";
+  options.temperature = 0.07;
+  options.normalise_latents = true;
+  const models::Autoencoder cosine(options, codebook(), {at::kDouble, at::kCPU, 3});
+  save_autoencoder(autoencoder_path, cosine, kWindow, "0123456789abcdef");
+  const AutoencoderFile file = load_autoencoder(autoencoder_path, {at::kDouble, at::kCPU, 99});
+  EXPECT_TRUE(file.autoencoder->metric().cosine);
+  EXPECT_EQ(file.autoencoder->metric().temperature, 0.07);
+  EXPECT_TRUE(file.autoencoder->options().normalise_latents);
+  const at::Tensor image = at::linspace(0.0, 1.0, 64, at::kDouble).reshape({1, 1, 8, 8});
+  EXPECT_TRUE(file.autoencoder->encode(image).equal(cosine.encode(image)));
+}
+
+// As written before the quantiser had these options.
+TEST_F(NetworkFiles, AnAutoencoderWithoutQuantiserOptionsHasTheDefaults) {
+  const auto remove_all = [](storage::TensorArchive& archive) {
+    for (const char* key : {"distance", "temperature", "normalise_latents"}) {
+      change_json(archive, "options", key, nullptr);
+    }
+  };
+  EXPECT_EQ(refusal(autoencoder_path, remove_all), "");
+  const AutoencoderFile file = load_autoencoder(folder.path() / "changed.safetensors", {});
+  EXPECT_FALSE(file.autoencoder->metric().cosine);
+  EXPECT_EQ(file.autoencoder->metric().temperature, 1.0);
+  EXPECT_FALSE(file.autoencoder->options().normalise_latents);
+}
+
 TEST_F(NetworkFiles, DenoiserComesBackWithValuesAndFacts) {
   const DenoiserFile file = load_denoiser(denoiser_path, {at::kDouble, at::kCPU, 99});
   expect_equal_tables(file.denoiser->tensors(), denoiser->tensors(), at::kDouble);

@@ -149,6 +149,18 @@ class RankEquivalence : public testing::Test {
     return options;
   }
 
+  static void with_all_semantic_options(JobOptions& options) {
+    options.autoencoder.distance = "cosine";
+    options.autoencoder.temperature = 0.2;
+    options.autoencoder.normalise_latents = true;
+    options.autoencoder_training.semantic_weighting = "dynamic";
+    options.autoencoder_training.semantic_weight = 20.0;
+    options.autoencoder_training.learning_rate = 1e-3;
+    options.words.balance = 0.5;
+    options.words.contrast = "auto";
+    options.words.tissue_weights = {0.5, 1, 1, 2, 1, 1, 3, 1};
+  }
+
  private:
   static std::unique_ptr<test::TemporaryFolder> folder_;
 };
@@ -158,6 +170,19 @@ std::unique_ptr<test::TemporaryFolder> RankEquivalence::folder_;
 TEST_F(RankEquivalence, Stage1OneRankOfFourImagesEqualsFourRanksOfOne) {
   const JobOptions options = test::tiny_job(folder());
   expect_equal(train(Kind::pretrain, options, 1, 20), train(Kind::pretrain, options, 4, 20), 1e-9);
+}
+
+// The dynamic weight, and weights of positions, are each image's own.
+TEST_F(RankEquivalence, Stage1WithAllSemanticOptionsIsTheSameOnAnyNumberOfRanks) {
+  JobOptions options = test::tiny_job(folder());
+  options.adversarial.weight = 0.0;
+  with_all_semantic_options(options);
+  const Trace one = train(Kind::pretrain, options, 1, 5);
+  expect_equal(one, train(Kind::pretrain, options, 3, 5), 1e-9);
+  options.distributed.reproducible = true;  // micro-batches of one image
+  const Trace single_images = train(Kind::pretrain, options, 1, 5);
+  expect_equal(one, single_images, 1e-9);
+  expect_same_bits(single_images, train(Kind::pretrain, options, 3, 5));
 }
 
 TEST_F(RankEquivalence, Stage2OneRankOfFourImagesEqualsFourRanksOfOne) {
