@@ -32,6 +32,7 @@
 #include "training/job_data.hpp"
 #include "training/machine_facts.hpp"
 #include "training/phase_trace.hpp"
+#include "training/pretrain_report.hpp"
 #include "training/pretrain_stage.hpp"
 #include "training/run_ledger.hpp"
 #include "training/run_options_file.hpp"
@@ -230,8 +231,12 @@ StopRequest Job::pretrain() {
   if (stop == StopRequest::none && communicator_.rank() == 0) {
     save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
                      language::control_record(options_.vocabulary.control, options_.run.seed));
+    draw_token_usage(folder, console_);
   }
   communicator_.barrier();
+  if (stop == StopRequest::none && options_.evaluation.word_maps) {
+    report_word_maps(stage, context(options_.run.seed), data_->test, folder);
+  }
   return stop;
 }
 
