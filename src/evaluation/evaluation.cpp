@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "evaluation/dead_network.hpp"
 #include "evaluation/prepared_slice.hpp"
+#include "evaluation/word_measurements.hpp"
 #include "evaluation/yardsticks.hpp"
 
 namespace leda::evaluation {
@@ -69,7 +70,7 @@ struct SliceFigures {
 // Zero but for this rank's slices; the sum over ranks leaves each number as its owner found it.
 std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std::vector<Candidate>& candidates,
                                            std::int64_t num_references, const EvaluationOptions& options,
-                                           distributed::Communicator& communicator) {
+                                           WordMeasurements& words, distributed::Communicator& communicator) {
   const auto num_candidates = static_cast<std::int64_t>(candidates.size());
   SliceFigures all{.figures = at::zeros({num_candidates, test.num_slices(), num_references, kNumFigures}, at::kDouble),
                    .measured = at::zeros({test.num_slices()}, at::kLong)};
@@ -83,10 +84,12 @@ std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std
     const PreparedSlice slice = prepare_slice(test, id, options.window);
     if (!slice.measurable) continue;
     measured[id] = 1;
+    words.start_slice(id, slice.references_hu, slice.body);
     for (std::int64_t c = 0; c < num_candidates; ++c) {
       Candidate& candidate = candidates[static_cast<std::size_t>(c)];
       const at::Tensor image_hu =
           candidate.method ? run_network(candidate, slice, id, options) : candidate.denoise_hu(slice);
+      words.add(c, image_hu);
       for (std::int64_t r = 0; r < num_references; ++r) {
         const at::Tensor& reference_hu = slice.references_hu[static_cast<std::size_t>(r)];
         const ImageFigures found = image_figures(image_hu, reference_hu, options.window, slice.body);
@@ -98,6 +101,7 @@ std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std
   }
   distributed::all_reduce(communicator, all.figures);
   distributed::all_reduce(communicator, all.measured);
+  if (words.is_wanted()) distributed::all_reduce(communicator, words.figures());
   for (Candidate& candidate : candidates) distributed::all_reduce(communicator, candidate.dead.sums());
   return all;
 }
@@ -178,9 +182,11 @@ ReferenceFigures figures_against(const std::string& reference, const at::Tensor&
 
 // Candidates of equal name become one row, in the order of their first appearance.
 std::vector<MethodFigures> rows_of(const std::vector<Candidate>& candidates, const SliceFigures& all,
-                                   const MeasuredSlices& slices, const std::vector<std::string>& references) {
+                                   const WordMeasurements& words, const MeasuredSlices& slices,
+                                   const std::vector<std::string>& references) {
   std::vector<MethodFigures> rows;
   std::vector<std::vector<at::Tensor>> figures_of_row;  // [slice, reference, figure] per seed
+  std::vector<std::vector<std::int64_t>> candidates_of_row;
   for (std::size_t c = 0; c < candidates.size(); ++c) {
     const Candidate& candidate = candidates[c];
     auto row = std::find_if(rows.begin(), rows.end(), [&](const auto& r) { return r.name == candidate.name; });
@@ -189,7 +195,9 @@ std::vector<MethodFigures> rows_of(const std::vector<Candidate>& candidates, con
                                                   .parameter = candidate.parameter,
                                                   .parameter_value = candidate.parameter_value});
       figures_of_row.emplace_back();
+      candidates_of_row.emplace_back();
     }
+    candidates_of_row[static_cast<std::size_t>(row - rows.begin())].push_back(static_cast<std::int64_t>(c));
     figures_of_row[static_cast<std::size_t>(row - rows.begin())].push_back(all.figures[static_cast<std::int64_t>(c)]);
     if (!candidate.method) continue;
     row->seeds.push_back(candidate.method->seed);
@@ -202,6 +210,8 @@ std::vector<MethodFigures> rows_of(const std::vector<Candidate>& candidates, con
           mean_figures(all.figures[0].select(1, static_cast<std::int64_t>(k)), slices.ids).rmse_hu;
       rows[r].against.push_back(
           figures_against(references[k], figures.select(2, static_cast<std::int64_t>(k)), slices, low_dose_rmse_hu));
+      rows[r].against.back().words =
+          words.levels(candidates_of_row[r], static_cast<std::int64_t>(k), slices.patients, slices.patient_ids);
     }
   }
   return rows;
@@ -250,8 +260,11 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
   result.window = options.window;
   result.references = reference_names(test);
   std::vector<Candidate> candidates = candidates_of(tuned, methods);
+  const auto num_references = static_cast<std::int64_t>(result.references.size());
+  WordMeasurements words(options.words, static_cast<std::int64_t>(candidates.size()), test.num_slices(), num_references,
+                         options.num_top_words);
   const std::optional<SliceFigures> measured =
-      measure_slices(test, candidates, static_cast<std::int64_t>(result.references.size()), options, communicator);
+      measure_slices(test, candidates, num_references, options, words, communicator);
   if (!measured) return std::nullopt;
   const SliceFigures& all = *measured;
   const MeasuredSlices slices = measured_slices(test, all.measured);
@@ -266,7 +279,7 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
     result.lowest_dose_fraction = std::min(result.lowest_dose_fraction, test.record(id).dose_fraction);
     result.highest_dose_fraction = std::max(result.highest_dose_fraction, test.record(id).dose_fraction);
   }
-  result.rows = rows_of(candidates, all, slices, result.references);
+  result.rows = rows_of(candidates, all, words, slices, result.references);
   result.comparisons = comparisons_of(result.rows, slices);
   for (const MethodFigures& row : result.rows) {
     for (const std::int64_t seed : row.dead_seeds) {

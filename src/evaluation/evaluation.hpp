@@ -14,6 +14,7 @@
 #include "data/shard_catalogue.hpp"
 #include "distributed/communicator.hpp"
 #include "evaluation/evaluation_result.hpp"
+#include "evaluation/image_words.hpp"
 #include "logging/console.hpp"
 
 namespace leda::evaluation {
@@ -33,6 +34,8 @@ struct EvaluationOptions {
   // Asked as often on every rank, before each round of slices, in tuning too, and of one answer on all: true = give up.
   // May be empty.
   std::function<bool()> should_stop{};
+  const WordReader* words = nullptr;  // measures the agreement of words too; none: not measured
+  std::int64_t num_top_words = 5;     // that the overlap compares
 };
 
 // Collective. Slices are shared out over the ranks; every rank returns the same result, to the last bit whatever the

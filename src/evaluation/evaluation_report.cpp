@@ -70,6 +70,27 @@ std::string block_text(const EvaluationResult& result, std::size_t reference_ind
   return text;
 }
 
+bool has_words(const EvaluationResult& result) { return !result.rows.front().against.front().words.empty(); }
+
+// Agreement of words with the normal dose, where it was measured.
+std::string words_text(const EvaluationResult& result) {
+  if (!has_words(result)) return "";
+  std::size_t name_width = std::string("words against normal dose").size();
+  for (const MethodFigures& row : result.rows) name_width = std::max(name_width, row.name.size());
+  std::string text =
+      fmt::format("\n{:<{}} {:>5}", fmt::format("words against {}", result.references.front()), name_width, "level");
+  for (const AgreementFigure& figure : kAgreementFigures) text += fmt::format(" {:>16}", figure.label);
+  text += fmt::format("\n{:->{}}\n", "", text.size() - 1);
+  for (const MethodFigures& row : result.rows) {
+    for (const LevelAgreement& level : row.against.front().words) {
+      text += fmt::format("{:<{}} {:>5}", row.name, name_width, level.level);
+      for (const Spread& figure : level.figures) text += fmt::format(" {:>16}", cell(figure, row.seeds.size(), 3));
+      text += "\n";
+    }
+  }
+  return text;
+}
+
 std::string foot_text(const EvaluationResult& result) {
   std::string text;
   const bool has_spread = std::any_of(result.rows.begin(), result.rows.end(),
@@ -107,6 +128,31 @@ nlohmann::ordered_json json_of(const Spread& spread) {
   return {{"mean", spread.mean}, {"deviation_over_seeds", spread.deviation}};
 }
 
+nlohmann::ordered_json json_of(const WordAgreement& agreement) {
+  nlohmann::ordered_json json;
+  for (const AgreementFigure& figure : kAgreementFigures) json[figure.name] = agreement.*figure.value;
+  return json;
+}
+
+nlohmann::ordered_json json_of(const LevelAgreement& words, const MethodFigures& row) {
+  nlohmann::ordered_json json = {{"level", words.level}};
+  for (std::size_t k = 0; k < kAgreementFigures.size(); ++k) {
+    json[kAgreementFigures[k].name] = json_of(words.figures[k]);
+  }
+  for (std::size_t k = 0; k < row.seeds.size(); ++k) {
+    nlohmann::ordered_json seed = json_of(words.by_seed[k]);
+    seed["seed"] = row.seeds[k];
+    json["seeds"].push_back(seed);
+  }
+  for (const PatientAgreement& patient : words.by_patient) {
+    nlohmann::ordered_json entry = json_of(patient.mean);
+    entry["patient"] = patient.patient;
+    entry["num_slices"] = patient.num_slices;
+    json["patients"].push_back(entry);
+  }
+  return json;
+}
+
 nlohmann::ordered_json json_of(const ReferenceFigures& figures, const MethodFigures& row) {
   nlohmann::ordered_json json = {{"reference", figures.reference},
                                  {"rmse_hu", json_of(figures.rmse_hu)},
@@ -125,6 +171,7 @@ nlohmann::ordered_json json_of(const ReferenceFigures& figures, const MethodFigu
     json["patients"].push_back(entry);
   }
   json["slice_rmse_hu"] = figures.slice_rmse_hu;
+  for (const LevelAgreement& level : figures.words) json["words"].push_back(json_of(level, row));
   return json;
 }
 
@@ -158,12 +205,29 @@ std::string csv_field(const std::string& text) {
   return fmt::format("\"{}\"", doubled);
 }
 
+// Columns of the words' figures, level by level.
+std::vector<double> words_of_seed(const ReferenceFigures& against, std::size_t seed) {
+  std::vector<double> values;
+  for (const LevelAgreement& level : against.words) {
+    for (const AgreementFigure& figure : kAgreementFigures) values.push_back(level.by_seed[seed].*figure.value);
+  }
+  return values;
+}
+
+std::vector<double> mean_words(const ReferenceFigures& against) {
+  std::vector<double> values;
+  for (const LevelAgreement& level : against.words) {
+    for (const Spread& figure : level.figures) values.push_back(figure.mean);
+  }
+  return values;
+}
+
 }  // namespace
 
 std::string table_text(const EvaluationResult& result) {
   std::string text = head_text(result);
   for (std::size_t k = 0; k < result.references.size(); ++k) text += fmt::format("\n{}", block_text(result, k));
-  return fmt::format("{}\n{}", text, foot_text(result));
+  return fmt::format("{}{}\n{}", text, words_text(result), foot_text(result));
 }
 
 std::string to_json(const EvaluationResult& result) {
@@ -188,11 +252,18 @@ std::string to_json(const EvaluationResult& result) {
 }
 
 std::string to_csv(const EvaluationResult& result) {
-  std::string text = "reference,method,seed,num_slices,rmse_hu,psnr_db,ssim,gain_percent\n";
+  std::string text = "reference,method,seed,num_slices,rmse_hu,psnr_db,ssim,gain_percent";
+  for (const LevelAgreement& level : result.rows.front().against.front().words) {
+    for (const AgreementFigure& figure : kAgreementFigures)
+      text += fmt::format(",{}_level_{}", figure.name, level.level);
+  }
+  text += "\n";
   const auto line = [&](const ReferenceFigures& against, const std::string& method, const std::string& seed,
-                        const ImageFigures& figures, double gain_percent) {
-    text += fmt::format("{},{},{},{},{:.9g},{:.9g},{:.9g},{:.9g}\n", csv_field(against.reference), csv_field(method),
+                        const ImageFigures& figures, double gain_percent, const std::vector<double>& words) {
+    text += fmt::format("{},{},{},{},{:.9g},{:.9g},{:.9g},{:.9g}", csv_field(against.reference), csv_field(method),
                         seed, result.num_slices(), figures.rmse_hu, figures.psnr_db, figures.ssim, gain_percent);
+    for (const double value : words) text += fmt::format(",{:.9g}", value);
+    text += "\n";
   };
   for (std::size_t k = 0; k < result.references.size(); ++k) {
     const double low_dose_rmse_hu = result.rows.front().against[k].rmse_hu.mean;
@@ -201,10 +272,10 @@ std::string to_csv(const EvaluationResult& result) {
       for (std::size_t s = 0; s < row.seeds.size(); ++s) {
         const ImageFigures& figures = against.by_seed[s];
         line(against, row.name, std::to_string(row.seeds[s]), figures,
-             100.0 * (1.0 - figures.rmse_hu / low_dose_rmse_hu));
+             100.0 * (1.0 - figures.rmse_hu / low_dose_rmse_hu), words_of_seed(against, s));
       }
       line(against, row.name, "mean", {against.rmse_hu.mean, against.psnr_db.mean, against.ssim.mean},
-           against.gain_percent.mean);
+           against.gain_percent.mean, mean_words(against));
     }
   }
   return text;

@@ -2,6 +2,7 @@
 // every rank.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "ct/hounsfield.hpp"
 #include "evaluation/image_metrics.hpp"
 #include "evaluation/statistics.hpp"
+#include "evaluation/word_agreement.hpp"
 
 namespace leda::evaluation {
 
@@ -24,6 +26,14 @@ struct PatientFigures {
   ImageFigures mean{};  // over the patient's slices and all seeds
 };
 
+// Agreement of a method's words with those of a reference, at one level of the token pyramid.
+struct LevelAgreement {
+  int level = 1;
+  std::array<Spread, kAgreementFigures.size()> figures{};  // in the order of kAgreementFigures
+  std::vector<WordAgreement> by_seed{};                    // means over slices, in the order of MethodFigures::seeds
+  std::vector<PatientAgreement> by_patient{};              // means over the patient's slices and all seeds
+};
+
 // One method measured against one reference.
 struct ReferenceFigures {
   std::string reference{};  // "normal dose" or "noise free"
@@ -34,6 +44,7 @@ struct ReferenceFigures {
   std::vector<ImageFigures> by_seed{};       // means over slices, in the order of MethodFigures::seeds
   std::vector<PatientFigures> by_patient{};  // in the order of EvaluationResult::patients
   std::vector<double> slice_rmse_hu{};       // mean over seeds, in the order of EvaluationResult::slice_ids
+  std::vector<LevelAgreement> words{};       // per level that exists; empty without an autoencoder
 };
 
 // One row of the table.

@@ -73,6 +73,10 @@ QuantizedLatent quantize_pyramid(const at::Tensor& latent, const at::Tensor& cod
         score_vocabulary(tokens.inputs.reshape({-1, channels}), words, vocabulary_tile, request.log_partition, metric);
     tokens.tokens = scores.best.view({latent.size(0), level.rows, level.columns});
     if (request.log_partition) tokens.log_partition = scores.log_partition.view(tokens.tokens.sizes());
+    if (request.margins) {
+      const at::Tensor vectors = tokens.inputs.detach().reshape({-1, channels});
+      tokens.margins = score_margins(vectors, words, vocabulary_tile).view(tokens.tokens.sizes());
+    }
 
     // Eq. (3): the running mean of the embeddings, which the commitment draws the latent to.
     level_sums.add_(words.index_select(0, scores.best).view(level_sums.sizes()));

@@ -18,6 +18,7 @@ struct LevelTokens {
   at::Tensor tokens;         // int64 [B, rows, columns]
   at::Tensor inputs;         // z^l at the level's positions, [B, rows, columns, C], in the graph
   at::Tensor log_partition;  // log sum_t exp(a_t / T) of the inputs, [B, rows, columns], in the graph; if asked for
+  at::Tensor margins;  // score of the token minus that of the runner-up, [B, rows, columns], no graph; if asked for
 };
 
 struct QuantizedLatent {
@@ -30,6 +31,7 @@ struct QuantizedLatent {
 struct QuantizeRequest {
   bool log_partition = false;  // compute LevelTokens::log_partition
   bool gradients = true;       // false: nothing is in the graph
+  bool margins = false;        // compute LevelTokens::margins
   // Divide by the final instead of the running number of levels in the commitment, as the published code does.
   bool final_count_in_commitment = false;
 };

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/maximum.h>
@@ -102,6 +103,19 @@ VocabularyScores score_vocabulary(const at::Tensor& vectors, const at::Tensor& c
   }
   const auto outputs = LogPartition::apply(compared, codebook.detach(), tile, metric.cosine, metric.temperature);
   return {outputs[1], outputs[0]};
+}
+
+at::Tensor score_margins(const at::Tensor& vectors, const at::Tensor& codebook, std::int64_t tile) {
+  const c10::AutoGradMode no_gradients(false);
+  const std::int64_t num_words = codebook.size(0);
+  at::Tensor best_two = at::full({vectors.size(0), 2}, -std::numeric_limits<double>::infinity(), vectors.options());
+  for (std::int64_t first = 0; first < num_words; first += tile) {
+    const at::Tensor words = codebook.slice(0, first, std::min(first + tile, num_words));
+    const at::Tensor scores = at::addmm(words.square().sum(1).neg_(), vectors, words.t(), 1, 2);  // [N, tile]
+    const at::Tensor best_of_tile = std::get<0>(scores.topk(std::min<std::int64_t>(2, words.size(0)), 1));
+    best_two = std::get<0>(at::cat({best_two, best_of_tile}, 1).topk(2, 1));
+  }
+  return best_two.select(1, 0) - best_two.select(1, 1);
 }
 
 }  // namespace leda::models

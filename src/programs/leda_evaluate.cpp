@@ -17,6 +17,7 @@
 #include "evaluation/evaluation_report.hpp"
 #include "programs/run_program.hpp"
 #include "programs/stoppable_work.hpp"
+#include "training/autoencoder_file.hpp"
 #include "training/denoiser_file.hpp"
 
 namespace {
@@ -31,7 +32,8 @@ non-local means, which are tuned on the validation slices.
   mpirun -np 2 leda_evaluate --data.folder data/quickstart --evaluation.output results \
       --evaluation.denoisers without_LEDA=runs/a/without_leda/denoiser.safetensors,with_LEDA=runs/a/with_leda/denoiser.safetensors
 
-Files of equal name are one row, one seed each. Writes evaluation.txt, .json, .csv and comparison.png.
+Files of equal name are one row, one seed each. With --evaluation.autoencoder the agreement of words with the
+normal dose is measured too. Writes evaluation.txt, .json, .csv and comparison.png.
 
 Options and their defaults:
 )";
@@ -42,6 +44,8 @@ struct Options {
   std::string output = "evaluation";
   std::string picture_window = "abdomen";
   std::int64_t max_tuning_slices = 6;
+  std::string autoencoder;
+  std::int64_t top_words = 5;
 };
 
 [[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& why,
@@ -76,6 +80,12 @@ LoadedDenoisers load_denoisers(const std::vector<std::string>& wanted) {
   return loaded;
 }
 
+std::optional<leda::evaluation::WordReader> word_reader(const std::string& file) {
+  if (file.empty()) return std::nullopt;
+  leda::training::AutoencoderFile loaded = leda::training::load_autoencoder(file, {});
+  return leda::evaluation::WordReader(std::move(loaded.autoencoder), loaded.window, file);
+}
+
 ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
                   leda::logging::Console& console) {
   Options options;
@@ -86,6 +96,9 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   table.add("evaluation.picture_window", "HU range of the picture", &options.picture_window);
   table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on",
             &options.max_tuning_slices);
+  table.add("evaluation.autoencoder", "an autoencoder.safetensors: agreement of its words is measured too",
+            &options.autoencoder);
+  table.add("evaluation.top_words", "most frequent words that the overlap compares", &options.top_words);
   const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
   if (line.wants_help) console.say(fmt::format("{}{}", kUsage, table.help_text()));
   if (line.wants_version) console.say(fmt::format("leda_evaluate {}", LEDA_VERSION));
@@ -95,18 +108,25 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
     refuse("evaluation.denoisers", "empty", "there is nothing to measure",
            "NAME=FILE, several with commas between them");
   }
+  if (options.top_words < 1) {
+    refuse("evaluation.top_words", std::to_string(options.top_words), "", "a whole number from 1");
+  }
 
   leda::programs::set_threads(0, communicator);
+  const std::optional<leda::evaluation::WordReader> words = word_reader(options.autoencoder);
   const LoadedDenoisers loaded = load_denoisers(options.denoisers);
   const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
   const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
   std::optional<leda::evaluation::EvaluationResult> result;
   const ExitCode code = leda::programs::run_stoppable(
       [&](const auto& should_stop) {
-        result = leda::evaluation::evaluate(
-            test, validation, loaded.methods,
-            {.window = loaded.window, .max_tuning_slices = options.max_tuning_slices, .should_stop = should_stop},
-            communicator, console);
+        result = leda::evaluation::evaluate(test, validation, loaded.methods,
+                                            {.window = loaded.window,
+                                             .max_tuning_slices = options.max_tuning_slices,
+                                             .should_stop = should_stop,
+                                             .words = words ? &*words : nullptr,
+                                             .num_top_words = options.top_words},
+                                            communicator, console);
         return result.has_value();
       },
       "stopped, on request; nothing was written", communicator, console);

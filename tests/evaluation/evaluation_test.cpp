@@ -4,6 +4,7 @@
 #include <ATen/ops/full_like.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -228,6 +229,57 @@ TEST_F(Evaluation, PictureShowsASliceWithABody) {
   const std::filesystem::path path = folder_.path() / "comparison.png";
   write_comparison_picture(path, test_, four_methods(), {.window = kWindow, .dtype = at::kFloat});
   EXPECT_GT(std::filesystem::file_size(path), 1000u);
+}
+
+// Words of 48 x 48 images are those of 2 x 2 and 3 x 3 positions; level 1 of three is absent.
+std::shared_ptr<const models::Autoencoder> tiny_autoencoder() {
+  const models::AutoencoderOptions options{.channels = 4, .decoder_blocks = 1, .norm_groups = 2, .strides = {16, 2, 1}};
+  const at::Tensor codebook = test::noise_hu(7, 0.3).narrow(1, 0, 6);
+  return std::make_shared<models::Autoencoder>(options, codebook, models::TensorSettings{.seed = 3});
+}
+
+TEST_F(Evaluation, AgreementOfWordsIsAColumnPerLevelAndFigure) {
+  const WordReader reader(tiny_autoencoder(), kWindow, "tiny.safetensors");
+  std::vector<EvaluationResult> results;
+  for (const int num_ranks : {1, 2}) {
+    test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
+      logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
+      EvaluationOptions options{.window = kWindow, .dtype = at::kDouble, .max_tuning_slices = 3};
+      const WordReader own(tiny_autoencoder(), kWindow, "tiny.safetensors");
+      options.words = &own;
+      const EvaluationResult result = *evaluate(test_, validation_, four_methods(), options, communicator, console);
+      if (communicator.rank() == 0) results.push_back(result);
+    });
+  }
+  EXPECT_EQ(to_json(results[0]), to_json(results[1])) << "on any number of ranks";
+
+  double sum = 0.0;
+  for (const std::int64_t id : results[0].slice_ids) {
+    const data::Slice slice = test_.read_slice(id, {.low_dose = true});
+    const at::Tensor low = reader.read(slice.low_dose_hu, false)[2].tokens;
+    sum += low.eq(reader.read(slice.normal_dose_hu, false)[2].tokens).to(at::kDouble).mean().item<double>();
+  }
+  const std::vector<LevelAgreement>& words = results[0].rows[0].against[0].words;
+  ASSERT_EQ(words.size(), 2u);
+  EXPECT_EQ(words[0].level, 2);
+  EXPECT_EQ(words[1].level, 3);
+  EXPECT_NEAR(words[1].figures[0].mean, sum / 6.0, 1e-12);
+  EXPECT_EQ(words[1].by_patient.size(), 4u);
+  EXPECT_EQ(results[0].rows[4].against[1].words[0].by_seed.size(), 2u);
+
+  const nlohmann::json json = nlohmann::json::parse(to_json(results[0]));
+  EXPECT_EQ(json["methods"][0]["against"][0]["words"][1]["match_rate"]["mean"], words[1].figures[0].mean);
+  std::istringstream csv(to_csv(results[0]));
+  std::string head, line;
+  std::getline(csv, head);
+  EXPECT_NE(head.find("gain_percent,match_rate_level_2,body_match_rate_level_2,"), std::string::npos);
+  while (std::getline(csv, line)) {
+    EXPECT_EQ(std::count(line.begin(), line.end(), ','), std::count(head.begin(), head.end(), ','));
+  }
+  std::istringstream table(table_text(results[0]));
+  while (std::getline(table, line)) EXPECT_LE(line.size(), 100u) << line;
+  EXPECT_NE(table_text(results[0]).find("words against normal dose"), std::string::npos);
+  EXPECT_EQ(table_text(evaluate_alone(four_methods())).find("words against"), std::string::npos);
 }
 
 }  // namespace

@@ -203,5 +203,18 @@ TEST(PyramidQuantizer, NoImagesMakeEmptyResultsInTheGraph) {
   }
 }
 
+TEST(PyramidQuantizer, MarginsAreThoseOfEachLevelsInputs) {
+  const at::Tensor codebook = reference_codebook();
+  const QuantizedLatent result =
+      quantize_pyramid(reference_latent(8), codebook, {4, 2, 1}, 7, {.gradients = false, .margins = true});
+  for (const LevelTokens& level : result.levels) {
+    const at::Tensor squares = (level.inputs.unsqueeze(3) - codebook).square().sum(4);  // B x rows x columns x V
+    const at::Tensor sorted = std::get<0>(squares.sort(3));
+    ASSERT_TRUE(level.margins.sizes() == level.tokens.sizes());
+    EXPECT_LT(largest(level.margins - (sorted.select(3, 1) - sorted.select(3, 0))), 1e-12);
+  }
+  EXPECT_FALSE(quantize_pyramid(reference_latent(8), codebook, {1}, 7, {}).levels[0].margins.defined());
+}
+
 }  // namespace
 }  // namespace leda::models

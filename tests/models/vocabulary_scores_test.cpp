@@ -151,5 +151,22 @@ TEST(VocabularyScores, NoVectorsMakeNoScores) {
   EXPECT_EQ(none.grad().sizes(), none.sizes());
 }
 
+TEST(VocabularyScores, MarginsAreTheDistanceToTheRunnerUpForEveryTile) {
+  const at::Tensor vectors = normal_tensor({23, 5}, 1), codebook = normal_tensor({31, 5}, 2);
+  const at::Tensor squares = (vectors.unsqueeze(1) - codebook.unsqueeze(0)).square().sum(2);  // |z - e|^2
+  const at::Tensor sorted = std::get<0>(squares.sort(1));
+  const at::Tensor expected = sorted.select(1, 1) - sorted.select(1, 0);
+  for (const std::int64_t tile : {1, 2, 7, 31, 4096}) {
+    EXPECT_LT(largest(score_margins(vectors, codebook, tile) - expected), 1e-12) << "tile " << tile;
+  }
+}
+
+TEST(VocabularyScores, MarginsOfTiesAreZeroAndOfOneWordInfinite) {
+  const at::Tensor vectors = normal_tensor({4, 5}, 1), codebook = normal_tensor({1, 5}, 2);
+  EXPECT_EQ(largest(score_margins(vectors, at::cat({codebook, codebook}), 1)), 0.0);
+  EXPECT_TRUE(score_margins(vectors, codebook, 8).isinf().all().item<bool>());
+  EXPECT_EQ(score_margins(vectors.slice(0, 0, 0), codebook, 8).size(0), 0);
+}
+
 }  // namespace
 }  // namespace leda::models

@@ -1,0 +1,129 @@
+#include "evaluation/explanation_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace leda::evaluation {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no NaN and no infinity: they are written as null.
+Json json_of(const WordAgreement& agreement) {
+  Json json = Json::object();
+  for (const AgreementFigure& figure : kAgreementFigures) json[figure.name] = agreement.*figure.value;
+  return json;
+}
+
+Json json_of(const AgreementRow& row) {
+  Json json = {{"image", row.image},
+               {"reference", "normal dose"},
+               {"mean", json_of(row.mean)},
+               {"deviation_over_patients", json_of(row.deviation_over_patients)},
+               {"patients", Json::array()}};
+  for (const PatientAgreement& patient : row.by_patient) {
+    Json entry = json_of(patient.mean);
+    entry["patient"] = patient.patient;
+    entry["num_slices"] = patient.num_slices;
+    json["patients"].push_back(entry);
+  }
+  for (const AgreementFigure& figure : kAgreementFigures) {
+    Json& values = json["slices"][figure.name] = Json::array();
+    for (const WordAgreement& slice : row.slices) values.push_back(slice.*figure.value);
+  }
+  return json;
+}
+
+Json json_of(const MatchGain& gain) {
+  return {{"mean", gain.match_rate.mean},
+          {"interval_95_percent", {gain.match_rate.low, gain.match_rate.high}},
+          {"bootstrap_unit", gain.unit},
+          {"num_units", gain.num_units},
+          {"num_resamples", gain.match_rate.num_resamples}};
+}
+
+class LevelWriter {
+ public:
+  LevelWriter(const Explanation& explanation, const language::Vocabulary& vocabulary)
+      : explanation_(explanation), vocabulary_(vocabulary) {}
+
+  Json write(const LevelExplanation& level) const {
+    Json json = {{"level", level.level},     {"cell_pixels", level.cell_pixels},     {"rows", level.rows},
+                 {"columns", level.columns}, {"num_positions", level.num_positions}, {"agreement", Json::array()}};
+    for (const AgreementRow& row : level.agreement) json["agreement"].push_back(json_of(row));
+    if (level.gain) json["match_rate_denoised_minus_low_dose"] = json_of(*level.gain);
+    for (const TissueRow& row : level.tissue) {
+      json["tissue"].push_back({{"image", row.image},
+                                {"match_rate", row.all},
+                                {"non_air_match_rate", row.non_air},
+                                {"num_positions", row.num_positions},
+                                {"num_non_air_positions", row.num_non_air_positions}});
+    }
+    json["words"] = Json::array();
+    for (const WordRow& row : level.words) json["words"].push_back(word_json(row));
+    json["changes"] = Json::array();
+    for (const ChangeTable& table : level.changes) json["changes"].push_back(change_json(table));
+    return json;
+  }
+
+ private:
+  const std::string& word(std::int64_t token) const { return vocabulary_.words.at(static_cast<std::size_t>(token)); }
+
+  Json word_json(const WordRow& row) const {
+    Json json = {{"word", word(row.token)}, {"token", row.token}};
+    for (std::size_t k = 0; k < row.counts.size(); ++k) {
+      json["counts"][explanation_.images[k]] = row.counts[k];
+      json["mean_margins"][explanation_.images[k]] = row.margins[k];
+    }
+    return json;
+  }
+
+  Json change_json(const ChangeTable& table) const {
+    Json json = {{"from", table.from_image},
+                 {"to", table.to_image},
+                 {"num_changed", table.num_changed},
+                 {"words", Json::array()}};
+    for (const ChangeRow& row : table.rows) {
+      json["words"].push_back({{"from", word(row.from)},
+                               {"to", word(row.to)},
+                               {"from_token", row.from},
+                               {"to_token", row.to},
+                               {"count", row.count},
+                               {"num_slices", row.num_slices},
+                               {"positions", row.positions}});
+    }
+    return json;
+  }
+
+  const Explanation& explanation_;
+  const language::Vocabulary& vocabulary_;
+};
+
+}  // namespace
+
+std::string to_json(const Explanation& explanation, const language::Vocabulary& vocabulary,
+                    const ExplanationSources& sources) {
+  Json json = {
+      {"format", "leda explanation"},
+      {"version", 1},
+      {"data_folder", sources.data_folder},
+      {"data_fingerprint", explanation.data_fingerprint},
+      {"autoencoder", sources.autoencoder},
+      {"autoencoder_checksum", sources.autoencoder_checksum},
+      {"autoencoder_window_hu", {explanation.autoencoder_window.low_hu, explanation.autoencoder_window.high_hu}},
+      {"vocabulary_source", vocabulary.source},
+      {"vocabulary_hash", vocabulary.hash},
+      {"vocabulary_size", vocabulary.size()},
+      {"denoiser", sources.denoiser},
+      {"images", explanation.images},
+      {"num_top_words", explanation.num_top_words},
+      {"num_slices", explanation.slice_ids.size()},
+      {"num_patients", explanation.patients.size()},
+      {"slice_ids", explanation.slice_ids},
+      {"levels", Json::array()}};
+  const LevelWriter writer(explanation, vocabulary);
+  for (const LevelExplanation& level : explanation.levels) json["levels"].push_back(writer.write(level));
+  // A word that is not UTF-8 is written with replacement characters.
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace leda::evaluation

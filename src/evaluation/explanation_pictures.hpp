@@ -1,0 +1,39 @@
+// The pictures of an explanation: word maps of one slice and level, the images side by side, and what changed from one
+// to the next beneath.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/shard_catalogue.hpp"
+#include "evaluation/explanation.hpp"
+#include "evaluation/word_numbers.hpp"
+#include "language/vocabulary.hpp"
+
+namespace leda::evaluation {
+
+struct ExplanationDisplay {
+  ct::Window window{-160.0, 240.0};
+  std::int64_t legend_length = 16;  // words in a legend
+};
+
+struct ExplanationPicture {
+  std::int64_t slice_id = 0;
+  int level = 1;
+  std::string file_name{};  // slice_000012_level_3.png
+  std::string png{};        // the file's bytes
+};
+
+// H x W x 3 uint8: the picture of one slice and level of Explanation::levels.
+at::Tensor draw_slice_words(const PictureSlice& slice, const Explanation& explanation, int level,
+                            const language::Vocabulary& vocabulary, const WordNumbers& numbers,
+                            const ExplanationDisplay& display, const std::string& title);
+
+// Collective. Each rank draws its own slices; all pictures come back on every rank, by slice, then level.
+std::vector<ExplanationPicture> draw_explanation(const ExplainedSlices& slices, const data::ShardCatalogue& catalogue,
+                                                 const language::Vocabulary& vocabulary, const WordNumbers& numbers,
+                                                 const ExplanationDisplay& display,
+                                                 distributed::Communicator& communicator);
+
+}  // namespace leda::evaluation
