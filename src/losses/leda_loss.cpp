@@ -8,6 +8,7 @@
 
 #include "losses/reconstruction_loss.hpp"
 #include "models/token_divergence.hpp"
+#include "models/vocabulary_scores.hpp"
 
 namespace leda::losses {
 
@@ -31,12 +32,17 @@ at::Tensor count_agreement(const models::QuantizedLatent& first, const models::Q
 // -> [B].
 at::Tensor soft_token_term(const models::Autoencoder& autoencoder, const std::vector<models::LevelTokens>& levels,
                            const std::vector<models::LevelTokens>& reference, double temperature) {
+  // The scores are those the tokens are chosen by.
+  const auto compared = [&](const at::Tensor& vectors) {
+    return autoencoder.metric().cosine ? models::to_unit_length(vectors, 1) : vectors;
+  };
+  const at::Tensor words = compared(autoencoder.codebook());
   std::vector<at::Tensor> means;
   for (std::size_t index = 0; index < levels.size(); ++index) {
     if (!levels[index].exists) continue;
     const at::Tensor inputs = levels[index].inputs;
     const at::Tensor divergence =
-        models::token_divergence(inputs.flatten(0, 2), reference[index].inputs.flatten(0, 2), autoencoder.codebook(),
+        models::token_divergence(compared(inputs.flatten(0, 2)), compared(reference[index].inputs.flatten(0, 2)), words,
                                  temperature, autoencoder.options().vocabulary_tile);
     means.push_back(divergence.view({inputs.size(0), inputs.size(1) * inputs.size(2)}).mean(1));
   }

@@ -75,7 +75,7 @@ QuantizedLatent quantize_pyramid(const at::Tensor& latent, const at::Tensor& cod
     if (request.log_partition) tokens.log_partition = scores.log_partition.view(tokens.tokens.sizes());
     if (request.margins) {
       const at::Tensor vectors = tokens.inputs.detach().reshape({-1, channels});
-      tokens.margins = score_margins(vectors, words, vocabulary_tile).view(tokens.tokens.sizes());
+      tokens.margins = score_margins(vectors, words, vocabulary_tile, metric).view(tokens.tokens.sizes());
     }
 
     // Eq. (3): the running mean of the embeddings, which the commitment draws the latent to.

@@ -105,13 +105,16 @@ VocabularyScores score_vocabulary(const at::Tensor& vectors, const at::Tensor& c
   return {outputs[1], outputs[0]};
 }
 
-at::Tensor score_margins(const at::Tensor& vectors, const at::Tensor& codebook, std::int64_t tile) {
+at::Tensor score_margins(const at::Tensor& vectors, const at::Tensor& codebook, std::int64_t tile,
+                         const VocabularyMetric& metric) {
   const c10::AutoGradMode no_gradients(false);
+  const at::Tensor compared = metric.cosine ? to_unit_length(vectors, 1) : vectors;
   const std::int64_t num_words = codebook.size(0);
   at::Tensor best_two = at::full({vectors.size(0), 2}, -std::numeric_limits<double>::infinity(), vectors.options());
   for (std::int64_t first = 0; first < num_words; first += tile) {
-    const at::Tensor words = codebook.slice(0, first, std::min(first + tile, num_words));
-    const at::Tensor scores = at::addmm(words.square().sum(1).neg_(), vectors, words.t(), 1, 2);  // [N, tile]
+    const at::Tensor rows = codebook.slice(0, first, std::min(first + tile, num_words));
+    const at::Tensor words = metric.cosine ? to_unit_length(rows, 1) : rows;
+    const at::Tensor scores = at::addmm(words.square().sum(1).neg_(), compared, words.t(), 1, 2);  // [N, tile]
     const at::Tensor best_of_tile = std::get<0>(scores.topk(std::min<std::int64_t>(2, words.size(0)), 1));
     best_two = std::get<0>(at::cat({best_two, best_of_tile}, 1).topk(2, 1));
   }

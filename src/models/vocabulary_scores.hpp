@@ -31,6 +31,7 @@ VocabularyScores score_vocabulary(const at::Tensor& vectors, const at::Tensor& c
 
 // How far ahead each vector's best word is: its score minus the runner-up's, [N], of the vectors' type, at least 0;
 // infinite for a vocabulary of one word. A pass of its own, so that training does not pay for it. No gradients.
-at::Tensor score_margins(const at::Tensor& vectors, const at::Tensor& codebook, std::int64_t tile);
+at::Tensor score_margins(const at::Tensor& vectors, const at::Tensor& codebook, std::int64_t tile,
+                         const VocabularyMetric& metric = {});
 
 }  // namespace leda::models

@@ -161,6 +161,15 @@ TEST(VocabularyScores, MarginsAreTheDistanceToTheRunnerUpForEveryTile) {
   }
 }
 
+TEST(VocabularyScores, MarginsUnderTheCosineAreTwiceTheDifferenceOfCosines) {
+  const at::Tensor vectors = normal_tensor({9, 5}, 3), codebook = normal_tensor({13, 5}, 4);
+  const at::Tensor lengths = vectors.square().sum(1, true).sqrt() * codebook.square().sum(1).sqrt();
+  const at::Tensor cosines = (vectors.unsqueeze(1) * codebook.unsqueeze(0)).sum(2) / lengths;
+  const at::Tensor sorted = std::get<0>(cosines.sort(1, /*descending=*/true));
+  const at::Tensor expected = 2 * (sorted.select(1, 0) - sorted.select(1, 1));
+  EXPECT_LT(largest(score_margins(vectors, codebook, 4, {.cosine = true}) - expected), 1e-12);
+}
+
 TEST(VocabularyScores, MarginsOfTiesAreZeroAndOfOneWordInfinite) {
   const at::Tensor vectors = normal_tensor({4, 5}, 1), codebook = normal_tensor({1, 5}, 2);
   EXPECT_EQ(largest(score_margins(vectors, at::cat({codebook, codebook}), 1)), 0.0);
