@@ -76,8 +76,8 @@ def page(reports, seconds, command, options):
         "# Word maps, held against known tissue", "",
         f"Made by `{command}` at commit {commit()}; {machine()}. Settings: `{CONFIG}`"
         + (f", {', '.join(f'`{option}`' for option in options)}" if options else "") + ".", "",
-        "Stage 1 alone, candidates by position, on phantoms; the figures are those of test phantoms that neither training"
-        " nor the choice of settings has seen. A cell is what one token of the last level stands for. Counted are cells"
+        "Stage 1 alone, candidates by position, on phantoms; the figures are those of test phantoms that training has not"
+        " seen; that so many steps are enough was seen on them. A cell is what one token of the last level stands for. Counted are cells"
         f" of which one tissue has at least {first['pure_share']:.0%} of the pixels. A token is right if its word is a term"
         f" of that tissue. Balanced: the mean over tissues with at least {first['min_cells']} such cells, air left out:"
         " but for a few cells of bowel gas it lies outside the body.", "",
