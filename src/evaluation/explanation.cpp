@@ -16,6 +16,7 @@
 #include "evaluation/prepared_slice.hpp"
 #include "evaluation/slice_words.hpp"
 #include "language/candidate_words.hpp"
+#include "language/tissue_match.hpp"
 #include "logging/progress_line.hpp"
 
 namespace leda::evaluation {

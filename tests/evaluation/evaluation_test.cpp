@@ -231,7 +231,7 @@ TEST_F(Evaluation, PictureShowsASliceWithABody) {
   EXPECT_GT(std::filesystem::file_size(path), 1000u);
 }
 
-// Words of 48 x 48 images are those of 2 x 2 and 3 x 3 positions; level 1 of three is absent.
+// Images of 48 x 48 have one position at level 2 and 3 x 3 at level 3; level 1 is absent.
 std::shared_ptr<const models::Autoencoder> tiny_autoencoder() {
   const models::AutoencoderOptions options{.channels = 4, .decoder_blocks = 1, .norm_groups = 2, .strides = {16, 2, 1}};
   const at::Tensor codebook = test::noise_hu(7, 0.3).narrow(1, 0, 6);

@@ -28,7 +28,7 @@ constexpr const char* kNastyWord = "<b>&\"'word'</b>";
 constexpr std::int64_t kNumWords = 40;
 
 at::Tensor random_embeddings() {
-  return at::normal(0.0, 0.3, {kNumWords, 6}, at::make_generator<at::CPUGeneratorImpl>(7), at::kDouble, at::kStrided,
+  return at::normal(0.0, 0.05, {kNumWords, 6}, at::make_generator<at::CPUGeneratorImpl>(7), at::kDouble, at::kStrided,
                     at::kCPU, false);
 }
 
@@ -50,7 +50,7 @@ class Explain : public testing::Test {
   ExplainOptions options(std::int64_t num_pictures) const {
     return {.slice_ids = chosen_slices(data_, {}),
             .num_pictures = num_pictures,
-            .denoise_hu = [](const at::Tensor& image) { return 0.5 * (image + image.roll({1}, {0})); }};
+            .denoise_hu = [](const at::Tensor& image) { return 0.5 * (image + image.roll({12}, {0})); }};
   }
 
   std::optional<ExplainedSlices> explain_with(const ExplainOptions& wanted, distributed::Communicator& communicator) {
@@ -84,8 +84,12 @@ TEST_F(Explain, FilesAreTheSameOnAnyNumberOfRanks) {
   EXPECT_EQ(json[0], json[2]);
   EXPECT_EQ(page[0], page[1]);
   EXPECT_EQ(page[0], page[2]);
-  EXPECT_GT(nlohmann::json::parse(json[0])["levels"][1]["changes"][0]["num_changed"].get<int>(), 0)
-      << "a test without a change shows nothing";
+  std::int64_t num_changed = 0;
+  const nlohmann::json found = nlohmann::json::parse(json[0]);
+  for (const auto& level : found["levels"]) {
+    for (const auto& table : level["changes"]) num_changed += table["num_changed"].get<std::int64_t>();
+  }
+  EXPECT_GT(num_changed, 0) << "a test without a change shows nothing";
 }
 
 TEST_F(Explain, NumbersAreThoseOfItsOwnWords) {
