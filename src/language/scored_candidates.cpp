@@ -72,6 +72,7 @@ void ScoredCandidates::place(std::span<const std::int64_t> slice_ids, std::vecto
 void ScoredCandidates::place_by_image(std::span<const std::int64_t> slice_ids, double threshold,
                                       LevelCandidates& level) const {
   const auto batch = static_cast<std::int64_t>(slice_ids.size());
+  level.weight = at::Tensor();  // of tissues, which have no part in this list
   level.mean_embedding = at::empty({batch, 1, 1, codebook_.size(1)}, codebook_.options());
   level.mean_square_norm = at::empty({batch, 1, 1}, codebook_.options());
   for (std::int64_t image = 0; image < batch; ++image) {

@@ -111,8 +111,8 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
   TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == "scores"),
                         "scores where they are asked for");
   if (word_scores) {
-    scored_candidates_.emplace(tissue_words_, autoencoder_.codebook(), options.words,
-                               autoencoder_.options().strides.size(), std::move(*word_scores));
+    scored_candidates_.emplace(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
+                               options.words, autoencoder_.options().strides.size(), std::move(*word_scores));
   }
   const AutoencoderTrainingOptions& training = options.autoencoder_training;
   const std::int64_t batch = global_batch_of(training.global_batch, options.training);

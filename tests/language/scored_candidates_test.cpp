@@ -110,6 +110,17 @@ TEST(ScoredCandidates, RestrictedToTissueTheScoresChooseAmongItsTerms) {
   setting.expect_means(levels[1], {1, 0, 1}, lung);
 }
 
+TEST(ScoredCandidates, WeightsOfTissuesStayWhereTissuesHaveAPart) {
+  const Setting setting;
+  for (const bool restrict_to_tissue : {false, true}) {
+    auto levels = CandidateWords(setting.words, setting.codebook, {.air_weight = 1.0, .balance = 1.0}, {2, 1}, 2)
+                      .of_tissue_maps(three_tissues(), std::vector<LevelGrid>{{1, 1}, {2, 2}});
+    ASSERT_TRUE(levels[1].weight.defined());
+    setting.candidates({0.9, 0.6}, restrict_to_tissue).place(std::vector<std::int64_t>{0}, levels);
+    EXPECT_EQ(levels[1].weight.defined(), restrict_to_tissue);
+  }
+}
+
 TEST(ScoredCandidates, AreAFunctionOfTheSliceWhateverItsBatch) {
   const Setting setting;
   for (const bool restrict_to_tissue : {false, true}) {
