@@ -385,6 +385,7 @@ void check_published(const training::JobOptions& job) {
     require(network.attention_levels == attention, "autoencoder.attention_levels", list(network.attention_levels),
             list(attention) + ": attention at 16 x 16 of 512 x 512 images");
     require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
+    require(job.vocabulary.control == "none", "vocabulary.control", job.vocabulary.control, "none");
     require(network.distance == "euclidean", "autoencoder.distance", network.distance, "euclidean");
     require(network.temperature == 1.0, "autoencoder.temperature", fmt::format("{}", network.temperature), "1");
     require(!network.normalise_latents, "autoencoder.normalise_latents", "true", "false");
@@ -393,6 +394,8 @@ void check_published(const training::JobOptions& job) {
   if (runs("denoise")) {
     require(job.leda.weight == 0.0 || job.leda.weight == 0.5, "leda.weight", fmt::format("{}", job.leda.weight),
             "0.5 (or 0, the baseline)");
+    require(job.leda.token_term == "hard", "leda.token_term", job.leda.token_term, "hard");
+    require(job.leda.token_weight == 1.0, "leda.token_weight", fmt::format("{}", job.leda.token_weight), "1");
   }
 }
 

@@ -227,6 +227,9 @@ TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
       {"autoencoder.distance", {"euclidean", "cosine"}},
       {"autoencoder.temperature", {"1", "0.5"}},
       {"autoencoder.normalise_latents", {"false", "true"}},
+      {"vocabulary.control", {"none", "shuffled"}},
+      {"leda.token_term", {"hard", "soft"}},
+      {"leda.token_weight", {"1", "2"}},
       {"leda.weight", {"0.5", "0.05"}}};
   const auto job_with = [&](const std::string& refused) {
     BoundJob bound;
