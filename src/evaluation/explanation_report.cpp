@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <system_error>
 #include <vector>
 
@@ -23,6 +24,11 @@ std::string frequent_words(const LevelExplanation& level, const language::Vocabu
   return fmt::format("level {}: {} words, most frequent {}\n", level.level, level.words.size(), fmt::join(words, ", "));
 }
 
+// A level may have no cell in the body.
+std::string table_cell(double figure) {
+  return std::isnan(figure) ? fmt::format(" {:>12}", "-") : fmt::format(" {:>12.4f}", figure);
+}
+
 }  // namespace
 
 std::string explanation_text(const Explanation& explanation, const language::Vocabulary& vocabulary) {
@@ -35,7 +41,7 @@ std::string explanation_text(const Explanation& explanation, const language::Voc
   for (const LevelExplanation& level : explanation.levels) {
     for (const AgreementRow& row : level.agreement) {
       text += fmt::format("{:>5}  {:<10}", level.level, row.image);
-      for (const AgreementFigure& figure : kAgreementFigures) text += fmt::format(" {:>12.4f}", row.mean.*figure.value);
+      for (const AgreementFigure& figure : kAgreementFigures) text += table_cell(row.mean.*figure.value);
       text += "\n";
     }
   }
