@@ -13,7 +13,8 @@ from pathlib import Path
 
 import benchmark_checkpoint_page
 import scaling_model as model
-from benchmark_distributed import commit, machine, say
+from benchmark_distributed import machine, say
+from revision import commit
 from step_runs import DDP_PYTHON, PROGRAM, REPOSITORY, RunFailed, environment, run_program
 
 TORCH_SCRIPT = REPOSITORY / "tests" / "benchmarks" / "torch_checkpoint.py"

@@ -7,8 +7,6 @@ import os
 import platform
 import re
 import resource
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import benchmark_page
 import scaling_model as model
 from benchmark_page import PARTS
+from revision import commit
 from shaped_link import ShapedLink
 from step_runs import DDP_PYTHON, REPOSITORY, DdpSetting, Network, run_ddp, run_leda, run_program
 
@@ -170,14 +169,6 @@ def machine():
                   if line.startswith("MemTotal"))
     return {"processor": processor, "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory / 2**20, 1),
             "kernel": platform.release()}
-
-
-def commit():
-    if shutil.which("git") is None:
-        return "unknown"
-    described = subprocess.run(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"],
-                               capture_output=True, text=True, check=False)
-    return described.stdout.strip() or "unknown"
 
 
 def read_options():

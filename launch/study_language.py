@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import study_language_page
+from revision import commit
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs" / "studies" / "language"
@@ -170,12 +171,6 @@ def figures_of(study, data, condition, seed):
     return {"seed": seed, "code": record["code"], "seconds": record["seconds"], "commit": record["commit"],
             "date": record["date"], "stage_1": stage_1_figures(folder), "stage_2": stage_2_figures(folder, record["code"]),
             "gradients": gradient_figures(with_leda[0]) if with_leda else {}}
-
-
-def commit():
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True,
-                          check=False)
-    return done.stdout.strip() or "unknown"
 
 
 def settings_of(data):

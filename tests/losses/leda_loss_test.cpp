@@ -207,6 +207,41 @@ TEST_F(LedaLoss, SoftTokenGradientIsThatOfFiniteDifferences) {
   }
 }
 
+// The distributions are of the scores that the tokens are chosen by: here of vectors and words of length 1.
+TEST_F(LedaLoss, SoftTokenTermUnderTheCosineIsThatOfUnitVectorsAndSoIsItsGradient) {
+  models::AutoencoderOptions cosine = options();
+  cosine.distance = "cosine";
+  models::Autoencoder autoencoder(cosine, random_codebook(), {.dtype = at::kDouble, .seed = 3});
+  autoencoder.tensors().freeze();
+  const at::Tensor normal_dose = random_images(1);
+  const at::Tensor denoised = (normal_dose + 0.01 * (random_images(1) - 0.5)).set_requires_grad(true);
+  const auto unit = [](const at::Tensor& rows) { return rows / rows.square().sum(-1, true).sqrt(); };
+  const auto log_shares = [&](const at::Tensor& inputs) {
+    return ((unit(inputs).matmul(unit(autoencoder.codebook()).t()) * 2 - 1) / kSoft.temperature).log_softmax(-1);
+  };
+  const auto first = autoencoder.quantize(autoencoder.encode(denoised.detach()), {.gradients = false});
+  const auto second = autoencoder.quantize(autoencoder.encode(normal_dose), {.gradients = false});
+  double expected = 0.0;
+  for (std::size_t level = 0; level < 2; ++level) {
+    const at::Tensor q = log_shares(first.levels[level].inputs), p = log_shares(second.levels[level].inputs);
+    expected += (p.exp() * (p - q)).sum(-1).mean().item<double>() / 2;
+  }
+  const at::Tensor loss = leda_loss(autoencoder, denoised, normal_dose, kSoft).token.sum();
+  ASSERT_GT(expected, 1e-12);
+  EXPECT_NEAR(loss.item<double>() / expected, 1.0, 1e-6);
+
+  const at::Tensor gradient = torch::autograd::grad({loss}, {denoised})[0].contiguous();
+  const double largest = gradient.abs().max().item<double>();
+  ASSERT_GT(largest, 0.0);
+  const at::Tensor moved = denoised.detach().clone();
+  const auto value = [&] { return leda_loss(autoencoder, moved, normal_dose, kSoft).token.sum().item<double>(); };
+  for (std::int64_t index = 0; index < moved.numel(); index += 37) {
+    EXPECT_NEAR(gradient.const_data_ptr<double>()[index], test::central_difference(value, moved, index, 1e-6),
+                1e-6 * largest)
+        << index;
+  }
+}
+
 TEST_F(LedaLoss, SoftTokenTermOfNoImagesKeepsItsGraph) {
   const at::Tensor denoised = at::empty({0, 1, 16, 16}, at::kDouble).set_requires_grad(true);
   const LedaTerms terms = leda_loss(autoencoder_, denoised, at::empty({0, 1, 16, 16}, at::kDouble), kSoft);
