@@ -2,8 +2,13 @@
 
 import os
 import subprocess
+import sys
 
 from leda_job import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "launch"))
+
+from revision import commit  # noqa: E402, F401: part of what a page says
 
 
 def say(text):
@@ -12,10 +17,6 @@ def say(text):
 
 def output_of(*command):
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY).stdout.strip()
-
-
-def commit():
-    return output_of("git", "rev-parse", "--short", "HEAD")
 
 
 def mpirun_version():
