@@ -10,6 +10,7 @@ import pathlib
 import re
 
 import numpy as np
+from file_hash import sha256_of
 from tool_errors import DATA, ToolError
 from word_score_file import hash_of, write_in_whole
 
@@ -33,8 +34,7 @@ def folder_hash(folder: pathlib.Path) -> str:
     total = hashlib.sha256()
     for path in sorted({path for pattern in CONTENT for path in folder.glob(pattern)}):
         total.update(path.name.encode("utf-8") + b"\0")
-        with open(path, "rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
+        total.update(bytes.fromhex(sha256_of(path)))
     return total.hexdigest()
 
 

@@ -15,7 +15,6 @@ model's files carry is run. Needs launch/setup --python-tools. Ends with 0, 10 (
 import argparse
 import collections
 import dataclasses
-import hashlib
 import pathlib
 import re
 import sys
@@ -23,6 +22,7 @@ import sys
 import numpy as np
 
 from embedding_table import EmbeddingTable, open_gguf, table_of_files, table_of_gguf
+from file_hash import sha256_of
 from model_facts import ModelFacts, facts_of_folder, facts_of_gguf
 from model_tokens import ModelTokens, tokens_of_folder, tokens_of_gguf
 from tissue_terms import all_terms, tissues_without_term
@@ -168,11 +168,6 @@ def choose(tokens: ModelTokens, options: argparse.Namespace) -> Choice:
     if options.tissue_terms_first:
         choice = put_tissue_terms_first(choice)
     return keep_limit(choice, options.limit) if options.limit else choice
-
-
-def sha256_of(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_selection(options: argparse.Namespace) -> str:

@@ -12,7 +12,6 @@ Needs PyTorch, safetensors and, for --vocabulary, h5py (launch/setup --python-to
 
 import argparse
 import collections
-import hashlib
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ import safetensors.torch
 import torch
 
 from checkpoint_tensors import load_state_dict
+from file_hash import sha256_of
 from tool_errors import DATA, STORAGE, OptionParser, ToolError, run_tool
 
 CODEBOOK = "quantize.embedding.weight"
@@ -227,11 +227,6 @@ def counted(names):
     """Tensors by the parts of the network that they belong to: loss.discriminator.* (22)."""
     groups = collections.Counter(".".join(name.split(".")[:-1][:2]) for name in names)
     return ", ".join(f"{group}.* ({number})" for group, number in groups.items())
-
-
-def sha256_of(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save(path, tensors, metadata):

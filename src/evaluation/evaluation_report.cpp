@@ -134,22 +134,28 @@ nlohmann::ordered_json json_of(const WordAgreement& agreement) {
   return json;
 }
 
-nlohmann::ordered_json json_of(const LevelAgreement& words, const MethodFigures& row) {
-  nlohmann::ordered_json json = {{"level", words.level}};
-  for (std::size_t k = 0; k < kAgreementFigures.size(); ++k) {
-    json[kAgreementFigures[k].name] = json_of(words.figures[k]);
-  }
+// Of anything with figures by_seed and by_patient.
+template <typename Figures>
+void add_seeds_and_patients(const Figures& figures, const MethodFigures& row, nlohmann::ordered_json& json) {
   for (std::size_t k = 0; k < row.seeds.size(); ++k) {
-    nlohmann::ordered_json seed = json_of(words.by_seed[k]);
+    nlohmann::ordered_json seed = json_of(figures.by_seed[k]);
     seed["seed"] = row.seeds[k];
     json["seeds"].push_back(seed);
   }
-  for (const PatientAgreement& patient : words.by_patient) {
+  for (const auto& patient : figures.by_patient) {
     nlohmann::ordered_json entry = json_of(patient.mean);
     entry["patient"] = patient.patient;
     entry["num_slices"] = patient.num_slices;
     json["patients"].push_back(entry);
   }
+}
+
+nlohmann::ordered_json json_of(const LevelAgreement& words, const MethodFigures& row) {
+  nlohmann::ordered_json json = {{"level", words.level}};
+  for (std::size_t k = 0; k < kAgreementFigures.size(); ++k) {
+    json[kAgreementFigures[k].name] = json_of(words.figures[k]);
+  }
+  add_seeds_and_patients(words, row, json);
   return json;
 }
 
@@ -159,17 +165,7 @@ nlohmann::ordered_json json_of(const ReferenceFigures& figures, const MethodFigu
                                  {"psnr_db", json_of(figures.psnr_db)},
                                  {"ssim", json_of(figures.ssim)},
                                  {"gain_percent", json_of(figures.gain_percent)}};
-  for (std::size_t k = 0; k < row.seeds.size(); ++k) {
-    nlohmann::ordered_json seed = json_of(figures.by_seed[k]);
-    seed["seed"] = row.seeds[k];
-    json["seeds"].push_back(seed);
-  }
-  for (const PatientFigures& patient : figures.by_patient) {
-    nlohmann::ordered_json entry = json_of(patient.mean);
-    entry["patient"] = patient.patient;
-    entry["num_slices"] = patient.num_slices;
-    json["patients"].push_back(entry);
-  }
+  add_seeds_and_patients(figures, row, json);
   json["slice_rmse_hu"] = figures.slice_rmse_hu;
   for (const LevelAgreement& level : figures.words) json["words"].push_back(json_of(level, row));
   return json;

@@ -189,6 +189,19 @@ TEST_F(LedaLoss, SoftTokenTermIsExactlyZeroForEqualImages) {
   EXPECT_EQ(torch::autograd::grad({terms.token.sum()}, {denoised})[0].abs().max().item<double>(), 0.0);
 }
 
+// At every 37th pixel of the denoised image.
+void expect_soft_token_gradient(const models::Autoencoder& autoencoder, const at::Tensor& denoised,
+                                const at::Tensor& normal_dose, const at::Tensor& gradient) {
+  const double largest = gradient.abs().max().item<double>();
+  ASSERT_GT(largest, 0.0);
+  const at::Tensor moved = denoised.detach().clone();
+  const auto value = [&] { return leda_loss(autoencoder, moved, normal_dose, kSoft).token.sum().item<double>(); };
+  for (std::int64_t index = 0; index < moved.numel(); index += 37) {
+    const double expected = test::central_difference(value, moved, index, 1e-6);
+    EXPECT_NEAR(gradient.const_data_ptr<double>()[index], expected, 1e-6 * largest) << index;
+  }
+}
+
 // Through encoder and pyramid, where z^l has its own factor (Eq. 2); no token flips within the differences' step.
 TEST_F(LedaLoss, SoftTokenGradientIsThatOfFiniteDifferences) {
   const at::Tensor normal_dose = random_images(1);
@@ -196,14 +209,7 @@ TEST_F(LedaLoss, SoftTokenGradientIsThatOfFiniteDifferences) {
     const at::Tensor denoised = (normal_dose + distance * (random_images(1) - 0.5)).set_requires_grad(true);
     const at::Tensor loss = leda_loss(autoencoder_, denoised, normal_dose, kSoft).token.sum();
     const at::Tensor gradient = torch::autograd::grad({loss}, {denoised})[0].contiguous();
-    const double largest = gradient.abs().max().item<double>();
-    ASSERT_GT(largest, 0.0);
-    const at::Tensor moved = denoised.detach().clone();
-    const auto value = [&] { return leda_loss(autoencoder_, moved, normal_dose, kSoft).token.sum().item<double>(); };
-    for (std::int64_t index = 0; index < moved.numel(); index += 37) {
-      const double expected = test::central_difference(value, moved, index, 1e-6);
-      EXPECT_NEAR(gradient.const_data_ptr<double>()[index], expected, 1e-6 * largest) << index;
-    }
+    expect_soft_token_gradient(autoencoder_, denoised, normal_dose, gradient);
   }
 }
 
@@ -231,15 +237,7 @@ TEST_F(LedaLoss, SoftTokenTermUnderTheCosineIsThatOfUnitVectorsAndSoIsItsGradien
   EXPECT_NEAR(loss.item<double>() / expected, 1.0, 1e-6);
 
   const at::Tensor gradient = torch::autograd::grad({loss}, {denoised})[0].contiguous();
-  const double largest = gradient.abs().max().item<double>();
-  ASSERT_GT(largest, 0.0);
-  const at::Tensor moved = denoised.detach().clone();
-  const auto value = [&] { return leda_loss(autoencoder, moved, normal_dose, kSoft).token.sum().item<double>(); };
-  for (std::int64_t index = 0; index < moved.numel(); index += 37) {
-    EXPECT_NEAR(gradient.const_data_ptr<double>()[index], test::central_difference(value, moved, index, 1e-6),
-                1e-6 * largest)
-        << index;
-  }
+  expect_soft_token_gradient(autoencoder, denoised, normal_dose, gradient);
 }
 
 TEST_F(LedaLoss, SoftTokenTermOfNoImagesKeepsItsGraph) {
