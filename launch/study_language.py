@@ -8,19 +8,16 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import study_language_page
-from revision import commit
+from revision import REPOSITORY, commit
+from study_runs import DIED, carry_out, say
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs" / "studies" / "language"
 DATA_SETS = ("phantoms", "head_ct")
-DIED = 14  # exit code: a network died or diverged, which is a result
 
 # Seconds instead of an hour; figures without meaning.
 TINY_OPTIONS = {
@@ -30,10 +27,6 @@ TINY_OPTIONS = {
     "training.num_warm_up_steps": "1", "logging.every_num_steps": "2", "logging.tensorboard": "false",
     "evaluation.max_tuning_slices": "1",
 }
-
-
-def say(text):
-    print(text, flush=True)
 
 
 def parse_arguments(arguments):
@@ -81,36 +74,6 @@ def command_of(study, data, condition, seed):
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     return command
-
-
-def record_of(folder, command):
-    """What a run that has ended left; None where none has, or with other options."""
-    try:
-        record = json.loads((folder / "study.json").read_text())
-    except FileNotFoundError:
-        return None
-    return record if record["command"] == command else None
-
-
-def carry_out(study, data, condition, seed):
-    """One run, unless it has ended before. Ends the study where a run fails for other reasons than its networks."""
-    folder, command = run_folder_of(study, data, condition["name"], seed), command_of(study, data, condition, seed)
-    if record_of(folder, command):
-        say(f"kept: {data}, {condition['name']}, seed {seed}")
-        return
-    say(f"{data}, {condition['name']}, seed {seed}")
-    folder.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    with open(folder / "output.txt", "w", encoding="utf-8") as output:
-        code = subprocess.run(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
-    if code not in (0, DIED):
-        raise SystemExit(f"launch/study language: this run ended with code {code}; its output is in "
-                         f"{folder / 'output.txt'}\n  {' '.join(command)}\n  Call the study again to go on after it.")
-    record = {"command": command, "code": code, "seconds": time.monotonic() - begin, "commit": commit(),
-              "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-    unfinished = folder / "study.json.unfinished"
-    unfinished.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(unfinished, folder / "study.json")
 
 
 def log_lines(phase_folder):
@@ -198,7 +161,8 @@ def main(arguments):
     for seed in range(1, study.seeds + 1):
         for data in study.data:
             for condition in conditions:
-                carry_out(study, data, condition, seed)
+                carry_out(run_folder_of(study, data, condition["name"], seed), command_of(study, data, condition, seed),
+                          f"{data}, {condition['name']}, seed {seed}")
     report = report_of(study, conditions, " ".join(["launch/study", "language", *arguments]))
     study.output.mkdir(parents=True, exist_ok=True)
     (study.output / "language.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -18,6 +18,7 @@ from leda_job import PROGRAMS, REPOSITORY, TRAIN, environment
 
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
+import seed_table  # noqa: E402
 import study_language  # noqa: E402
 import study_language_page as page  # noqa: E402
 
@@ -57,23 +58,23 @@ class Page(unittest.TestCase):
     maxDiff = None
 
     def test_quantiles_are_students(self):
-        for degrees, quantile in enumerate(page.T_95, start=1):
+        for degrees, quantile in enumerate(seed_table.T_95, start=1):
             self.assertAlmostEqual(quantile, stats.t.ppf(0.975, degrees), places=3)
 
     def test_interval_is_that_of_the_t_distribution(self):
         values = [1.0, 2.0, 4.0, 4.5]
-        mean, half_width = page.interval(values)
+        mean, half_width = seed_table.interval(values)
         low, high = stats.t.interval(0.95, len(values) - 1, loc=mean, scale=stats.sem(values))
         self.assertAlmostEqual(mean, 2.875)
         self.assertAlmostEqual(mean - half_width, low, places=3)
         self.assertAlmostEqual(mean + half_width, high, places=3)
-        self.assertEqual(page.interval([3.0]), (3.0, None))
+        self.assertEqual(seed_table.interval([3.0]), (3.0, None))
 
     def test_cells_say_what_is_missing(self):
-        self.assertEqual(page.cell([1.0, 3.0, 2.0], 2), "2.00 ± 2.48")
-        self.assertEqual(page.cell([1.0, None, 3.0], 1, signed=True), "+2.0 ± 12.7 (n = 2)")
-        self.assertEqual(page.cell([1.0, None], 1), "1.0 (1 seed)")
-        self.assertEqual(page.cell([None, "NaN", float("nan")], 1), "-")
+        self.assertEqual(seed_table.cell([1.0, 3.0, 2.0], 2), "2.00 ± 2.48")
+        self.assertEqual(seed_table.cell([1.0, None, 3.0], 1, signed=True), "+2.0 ± 12.7 (n = 2)")
+        self.assertEqual(seed_table.cell([1.0, None], 1), "1.0 (1 seed)")
+        self.assertEqual(seed_table.cell([None, "NaN", float("nan")], 1), "-")
 
     def test_tables_of_made_up_results(self):
         text = page.page_of(made_up_report())

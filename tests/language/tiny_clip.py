@@ -30,7 +30,7 @@ def merges_of(words):
     return list(dict.fromkeys(merges))
 
 
-def make_tiny_clip(folder, words=DEFAULT_WORDS, channels=16, image_size=32, seed=0):
+def make_tiny_clip(folder, words=DEFAULT_WORDS, channels=16, image_size=32, num_layers=1, projection=8, seed=0):
     """Returns the tokens' texts, in order, with their end marks: the rows of the text model's embedding table."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,13 +43,13 @@ def make_tiny_clip(folder, words=DEFAULT_WORDS, channels=16, image_size=32, seed
     CLIPTokenizer.from_pretrained(folder, local_files_only=True).save_pretrained(folder)
 
     tower = {"hidden_size": channels, "intermediate_size": 2 * channels, "num_attention_heads": 2,
-             "num_hidden_layers": 1}
+             "num_hidden_layers": num_layers}
     torch.manual_seed(seed)
     model = CLIPModel(CLIPConfig(
         text_config={**tower, "vocab_size": len(texts), "max_position_embeddings": 24, "bos_token_id": len(texts) - 2,
                      "eos_token_id": len(texts) - 1, "pad_token_id": len(texts) - 1},
         vision_config={**tower, "image_size": image_size, "patch_size": image_size // 4},
-        projection_dim=8,
+        projection_dim=projection,
     ))
     with torch.no_grad():  # the library's first weights are so small that all texts are nearly alike
         for parameter in model.parameters():
