@@ -28,6 +28,15 @@ def at_finest(runs, name):
     return [run["stage_1"].get(f"{name}_level_{finest_level(run)}") for run in runs]
 
 
+def reference_of(condition):
+    """The condition that this one departs from in one option."""
+    return condition.get("against", "base")
+
+
+def named(condition):
+    return "the base" if condition == "base" else condition
+
+
 def stage_1_columns(results):
     """(header, digits, values of some runs)"""
     match = match_key(results)
@@ -50,11 +59,11 @@ def stage_1_section(results, conditions):
             for condition in conditions]
     changes = []
     for condition in conditions[1:]:
-        runs = results[condition["name"]]
-        changes.append([condition["title"], *(cell(differences(values(runs), values(results["base"])), digits, True)
+        runs, others = results[condition["name"]], results[reference_of(condition)]
+        changes.append([condition["title"], *(cell(differences(values(runs), values(others)), digits, True)
                                               for _, digits, values in columns)])
     lines = ["", "### Stage 1: reconstruction and words", "", *table(header, rows)]
-    return lines + (["", "Less the base, seed by seed:", "", *table(header, changes)] if changes else [])
+    return lines + (["", "Less the condition that it departs from, seed by seed:", "", *table(header, changes)] if changes else [])
 
 
 def references_of(results):
@@ -112,8 +121,8 @@ def findings(results, conditions):
 
     for condition in own_stage_1(conditions)[1:]:
         for name, digits, values in stage_1_columns(results):
-            look(condition["title"], f"{name}, less the base,", digits,
-                 differences(values(results[condition["name"]]), values(results["base"])))
+            look(condition["title"], f"{name}, less {named(reference_of(condition))},", digits,
+                 differences(values(results[condition["name"]]), values(results[reference_of(condition)])))
     for condition in conditions:
         for reference in references_of(results):
             for key, name, digits in (("gain_percent", "RMSE gain (%)", 2), ("ssim", "SSIM", 4)):
@@ -122,8 +131,9 @@ def findings(results, conditions):
                 look(condition["title"], f"{name} against {reference}, less that without LEDA,", digits,
                      differences(with_leda, without))
                 if condition["name"] != "base":
-                    look(condition["title"], f"{name} against {reference}, less the base,", digits,
-                         differences(with_leda, stage_2(results["base"], "with LEDA", reference, key)))
+                    other = reference_of(condition)
+                    look(condition["title"], f"{name} against {reference}, less {named(other)},", digits,
+                         differences(with_leda, stage_2(results[other], "with LEDA", reference, key)))
     return found, num_looked_at
 
 
@@ -168,7 +178,8 @@ def settings_section(report):
     lines += ["", "Conditions (`configs/studies/language/conditions.json`), each in place of the base's options:", ""]
     for condition in report["conditions"]:
         options = ", ".join(f"`{name} = {value}`" for name, value in condition["options"].items()) or "none"
-        lines.append(f"- {condition['title']}: {options}")
+        departs = f"; departs from {condition['against']}" if "against" in condition else ""
+        lines.append(f"- {condition['name']} ({condition['title']}): {options}{departs}")
     return lines
 
 

@@ -58,6 +58,8 @@ AutoencoderOptions checked(AutoencoderOptions options) {
 
 bool is_published(const AutoencoderOptions& options) { return options.compatibility == "published"; }
 
+bool normalises_single_channels(const AutoencoderOptions& options) { return options.norm_groups >= options.channels; }
+
 std::vector<int> published_attention_levels(const AutoencoderOptions& options) {
   constexpr int kLevelOf16Pixels = 5;  // of 512, halved from level to level
   if (options.multipliers.size() <= kLevelOf16Pixels) return {};

@@ -42,6 +42,11 @@ bool is_published(const AutoencoderOptions& options);
 // not reach.
 std::vector<int> published_attention_levels(const AutoencoderOptions& options);
 
+// Whether the narrowest norms have groups of one channel. Where the image is flat, such a channel is divided by a
+// spread near zero, in layer after layer, and gradients with respect to the image explode
+// (docs/methods/autoencoder.md).
+bool normalises_single_channels(const AutoencoderOptions& options);
+
 bool has_attention(const AutoencoderOptions& options, int level);
 
 class Autoencoder {

@@ -7,6 +7,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.hpp"
@@ -64,6 +65,16 @@ void require_separable(const JobOptions& options) {
                                .remedy = "set discriminator.norm = group, or discriminator.weight = 0"});
 }
 
+void warn_of_single_channel_norms(const models::AutoencoderOptions& options, logging::Console& console) {
+  if (!models::normalises_single_channels(options)) return;
+  console.warn(fmt::format(
+      "autoencoder.norm_groups = {} for {} channels: each channel is normalised by itself, and on crops of even "
+      "brightness the LEDA loss of stage 2 then has gradients that dwarf the pixel loss's; norm_groups = {} makes "
+      "groups "
+      "of 4 channels",
+      options.norm_groups, options.channels, std::max(1, options.channels / 4)));
+}
+
 // By tissue where it has enough pure cells, and the mean of these.
 void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report) {
   const at::Tensor counts = pure_matches.cpu();
@@ -108,6 +119,7 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
              context.settings.device) {
   const JobOptions& options = context_.options;
   require_separable(options);
+  warn_of_single_channel_norms(options.autoencoder, context_.console);
   TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == "scores"),
                         "scores where they are asked for");
   if (word_scores) {

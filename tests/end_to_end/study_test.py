@@ -98,6 +98,16 @@ class Page(unittest.TestCase):
         text = page.page_of(report)
         self.assertIn("- soft term: RMSE gain (%) against normal dose, less that without LEDA, +4.50 ± 1.24", text)
 
+    def test_a_condition_may_depart_from_another_than_the_base(self):
+        report = made_up_report()
+        report["conditions"] = [*CONDITIONS, {"name": "wide", "title": "wide", "against": "random",
+                                              "stages": "pretrain,denoise,evaluate", "options": {}}]
+        report["results"]["phantoms"]["wide"] = [run_of(seed, 80.0, 0.8, 20.0 + seed) for seed in (1, 2, 3)]
+        text = page.page_of(report)
+        self.assertIn("| wide | +9.0 ± 2.2 |", text)  # 80 less 70, 71.5, 71.5
+        self.assertIn("- wide: L1 (HU), less random, +9.0 ± 2.2", text)
+        self.assertIn("- wide (wide): none; departs from random", text)
+
     def test_dead_networks_are_named_and_left_out(self):
         text = page.page_of(made_up_report())
         self.assertIn("- random codebook, seed 3: its network died or diverged (exit code 14)", text)
@@ -152,7 +162,7 @@ class Study(unittest.TestCase):
                 self.assertEqual(run["code"], 0, name)
                 self.assertIn("with LEDA", run["stage_2"])
                 self.assertIn("leda_token_gradient_ratio", run["gradients"])
-                self.assertEqual("validation_psnr_db" in run["stage_1"], name != "soft")
+                self.assertEqual("validation_psnr_db" in run["stage_1"], not name.endswith("soft"))
         self.assertIn("without LEDA", results["base"][0]["stage_2"])
         self.assertIn("The figures mean nothing", self.page)
 

@@ -6,6 +6,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -150,6 +151,28 @@ TEST_F(LedaLoss, BatchWithoutImagesHasNoTermsAndKeepsItsGraph) {
 constexpr TokenTermOptions kSoft{.term = TokenTerm::soft, .temperature = 0.8};
 
 // Whole N x V distributions, one level after the other, from the quantiser's own inputs.
+// How strongly the feature term pulls at a crop of even brightness, for each unit that the crop is off.
+double pull_on_a_flat_crop(int norm_groups, at::Generator& generator) {
+  models::AutoencoderOptions options;
+  options.channels = 8;
+  options.norm_groups = norm_groups;
+  options.multipliers = {1, 1, 2};
+  options.decoder_blocks = 1;
+  options.strides = {2, 1};
+  const at::Tensor codebook = at::randn({kWords, 16}, generator, at::kDouble);
+  models::Autoencoder autoencoder(options, codebook, {.dtype = at::kDouble, .seed = 3});
+  autoencoder.tensors().freeze();
+  const at::Tensor normal_dose = at::zeros({1, 1, 32, 32}, at::kDouble);
+  const at::Tensor error = 1e-4 * at::randn({1, 1, 32, 32}, generator, at::kDouble);
+  const at::Tensor denoised = (normal_dose + error).requires_grad_();
+  const at::Tensor feature = leda_loss(autoencoder, denoised, normal_dose).feature.sum();
+  return (torch::autograd::grad({feature}, {denoised})[0].norm() / error.norm()).item<double>();
+}
+
+TEST_F(LedaLoss, NormsOverSingleChannelsPullAThousandTimesHarderAtAFlatCrop) {
+  EXPECT_GT(pull_on_a_flat_crop(8, generator_), 1000.0 * pull_on_a_flat_crop(2, generator_));
+}
+
 TEST_F(LedaLoss, SoftTokenTermIsTheMeanDivergencePerLevelThenOverLevels) {
   const at::Tensor normal_dose = random_images(2), denoised = random_images(2);
   const LedaTerms terms = leda_loss(autoencoder_, denoised, normal_dose, kSoft);

@@ -81,6 +81,13 @@ TEST(Autoencoder, PublishedNames) {
   EXPECT_EQ(published().downsampling(), 16);
 }
 
+TEST(Autoencoder, PublishedNormsHaveTwoChannelsToAGroupAndNarrowNetworksMayHaveOne) {
+  EXPECT_FALSE(normalises_single_channels({}));
+  EXPECT_FALSE(normalises_single_channels({.channels = 16, .norm_groups = 4}));
+  EXPECT_TRUE(normalises_single_channels({.channels = 16, .norm_groups = 16}));
+  EXPECT_TRUE(normalises_single_channels({.channels = 16}));
+}
+
 TEST(Autoencoder, AttentionLevelsAddBlocksUnderTheirNames) {
   AutoencoderOptions options = kSmall;
   options.attention_levels = {4};
