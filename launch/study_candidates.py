@@ -15,7 +15,7 @@ from pathlib import Path
 
 from revision import REPOSITORY, commit
 from seed_table import cell, table
-from study_runs import carry_out, say
+from study_runs import carry_out, load_conditions, say
 
 CONFIG = "configs/word_maps.cfg"
 CONDITIONS = REPOSITORY / "configs" / "studies" / "candidates" / "conditions.json"
@@ -48,15 +48,6 @@ def parse_arguments(arguments):
     if parsed.seeds < 1 or parsed.ranks < 1:
         parser.error("--seeds and --ranks are at least 1")
     return parsed
-
-
-def load_conditions(only):
-    conditions = json.loads(CONDITIONS.read_text())
-    names = [condition["name"] for condition in conditions]
-    for name in only or []:
-        if name not in names:
-            raise SystemExit(f"launch/study candidates: no condition '{name}'; there are: {', '.join(names)}")
-    return [condition for condition in conditions if not only or condition["name"] in ("position", *only)]
 
 
 def run_tool(*command):
@@ -163,7 +154,7 @@ def main(arguments):
     study.folder, study.output = study.folder.resolve(), study.output.resolve()
     study.clip = study.clip.resolve() if study.clip else None
     study.clip_steps, study.scores = TINY_CLIP_STEPS if study.tiny else CLIP_STEPS, {}
-    conditions = load_conditions(study.only)
+    conditions = load_conditions(CONDITIONS, study.only, "position")
     # Seeds outermost: stopped early, the study has whole rounds. The first run makes the phantoms that CLIPs learn from.
     for seed in range(1, study.seeds + 1):
         for condition in conditions:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import study_language_page
 from revision import REPOSITORY, commit
-from study_runs import DIED, carry_out, say
+from study_runs import DIED, carry_out, load_conditions, say
 
 CONFIGS = REPOSITORY / "configs" / "studies" / "language"
 DATA_SETS = ("phantoms", "head_ct")
@@ -44,15 +44,6 @@ def parse_arguments(arguments):
     if parsed.tiny:
         parsed.data = ["phantoms"]
     return parsed
-
-
-def load_conditions(only):
-    conditions = json.loads((CONFIGS / "conditions.json").read_text())
-    names = [condition["name"] for condition in conditions]
-    for name in only or []:
-        if name not in names:
-            raise SystemExit(f"launch/study language: no condition '{name}'; there are: {', '.join(names)}")
-    return [condition for condition in conditions if not only or condition["name"] in ("base", *only)]
 
 
 def run_folder_of(study, data, condition, seed):
@@ -156,7 +147,7 @@ def report_of(study, conditions, command):
 def main(arguments):
     study = parse_arguments(arguments)
     study.folder, study.output = study.folder.resolve(), study.output.resolve()
-    conditions = load_conditions(study.only)
+    conditions = load_conditions(CONFIGS / "conditions.json", study.only, "base")
     # Seeds outermost: stopped early, the study has whole rounds.
     for seed in range(1, study.seeds + 1):
         for data in study.data:

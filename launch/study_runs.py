@@ -15,6 +15,16 @@ def say(text):
     print(text, flush=True)
 
 
+def load_conditions(path, only, always):
+    """All conditions of a file, or those named in `only` and the one that the others depart from."""
+    conditions = json.loads(path.read_text())
+    names = [condition["name"] for condition in conditions]
+    for name in only or []:
+        if name not in names:
+            raise SystemExit(f"launch/study: no condition '{name}'; there are: {', '.join(names)}")
+    return [condition for condition in conditions if not only or condition["name"] in (always, *only)]
+
+
 def record_of(folder, command):
     """What a run that has ended left; None where none has, or with other options."""
     try:

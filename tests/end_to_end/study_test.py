@@ -21,6 +21,7 @@ sys.path.insert(0, str(REPOSITORY / "launch"))
 import seed_table  # noqa: E402
 import study_language  # noqa: E402
 import study_language_page as page  # noqa: E402
+import study_runs  # noqa: E402
 
 CONDITIONS = [
     {"name": "base", "title": "base", "stages": "pretrain,baseline,denoise,evaluate", "options": {}},
@@ -122,6 +123,10 @@ class Page(unittest.TestCase):
         self.assertIn("(1 seed)", text)
 
 
+def all_conditions():
+    return study_runs.load_conditions(study_language.CONFIGS / "conditions.json", None, "base")
+
+
 class Study(unittest.TestCase):
     """The tiny study, once; then what calling it again does."""
 
@@ -155,7 +160,7 @@ class Study(unittest.TestCase):
     def test_every_condition_has_both_seeds(self):
         self.assertNotIn("kept", self.output)
         results = self.report["results"]["phantoms"]
-        self.assertEqual([one["name"] for one in study_language.load_conditions(None)], list(results))
+        self.assertEqual([one["name"] for one in all_conditions()], list(results))
         for name, runs in results.items():
             self.assertEqual([run["seed"] for run in runs], [1, 2])
             for run in runs:
@@ -168,7 +173,7 @@ class Study(unittest.TestCase):
 
     def test_conditions_differ_from_base_in_what_they_say(self):
         base = self.options("base")
-        for condition in study_language.load_conditions(None):
+        for condition in all_conditions():
             changed = {name for name, value in self.options(condition["name"]).items() if value != base[name]}
             expected = set(condition["options"])
             if condition["name"] != "base":
@@ -215,7 +220,7 @@ class Study(unittest.TestCase):
 
     def test_unknown_condition_is_named(self):
         with self.assertRaises(SystemExit) as refused:
-            study_language.load_conditions(["no_such"])
+            study_runs.load_conditions(study_language.CONFIGS / "conditions.json", ["no_such"], "base")
         self.assertIn("no_such", str(refused.exception))
         self.assertIn("shuffled", str(refused.exception))
 
