@@ -40,6 +40,8 @@ struct Layout {
   std::int64_t image_columns;
   std::int64_t num_panel_rows;
   std::int64_t num_panel_columns;
+  std::int64_t legend_row;  // of the panels, where the legend begins
+  std::int64_t legend_column;
   std::int64_t legend_width;
   std::int64_t legend_height;
 
@@ -47,8 +49,10 @@ struct Layout {
     return kMargin + 2 * kLineHeight + row * (2 * kLineHeight + image_rows + kMargin);
   }
   std::int64_t left(std::int64_t column) const { return kMargin + column * (image_columns + kMargin); }
-  std::int64_t width() const { return left(num_panel_columns) + legend_width + (legend_width > 0 ? kMargin : 0); }
-  std::int64_t height() const { return std::max(top(num_panel_rows), top(0) + legend_height + kMargin); }
+  std::int64_t width() const {
+    return std::max(left(num_panel_columns), left(legend_column) + legend_width + (legend_width > 0 ? kMargin : 0));
+  }
+  std::int64_t height() const { return std::max(top(num_panel_rows), top(legend_row) + legend_height + kMargin); }
 };
 
 Layout layout_of(const WordMapPicture& picture) {
@@ -61,6 +65,10 @@ Layout layout_of(const WordMapPicture& picture) {
   layout.factor = std::max<std::int64_t>(1, (kSmallestWidth + image.size(1) - 1) / image.size(1));
   layout.image_rows = layout.factor * image.size(0);
   layout.image_columns = layout.factor * image.size(1);
+  // In the room that a short last row leaves, so that a page need not shrink the picture more than the panels ask for.
+  const bool has_room = static_cast<std::int64_t>(picture.rows.back().size()) < layout.num_panel_columns;
+  layout.legend_row = has_room ? layout.num_panel_rows - 1 : 0;
+  layout.legend_column = has_room ? layout.num_panel_columns - 1 : layout.num_panel_columns;
   if (!picture.legend.heads.empty()) {
     layout.legend_width = kSwatch;
     for (const std::size_t letters : picture.legend.letters) {
@@ -193,7 +201,7 @@ at::Tensor draw_word_maps(const WordMapPicture& picture) {
     }
   }
   if (!picture.legend.heads.empty()) {
-    draw_legend(canvas, picture.legend, layout.top(0), layout.left(layout.num_panel_columns));
+    draw_legend(canvas, picture.legend, layout.top(layout.legend_row), layout.left(layout.legend_column));
   }
   return canvas;
 }

@@ -48,7 +48,7 @@ struct WordMapPicture {
   std::string detail{};
   ct::Window window{};
   std::vector<std::vector<WordMapPanel>> rows{};  // all images of one size
-  Legend legend{};                                // to the right of the panels
+  Legend legend{};  // under the last column where the last row is shorter than others, else to the right of the panels
 };
 
 // H x W x 3 uint8. Images are enlarged by whole numbers until they are at least 640 pixels wide. Cells of equal word

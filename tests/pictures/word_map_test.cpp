@@ -87,6 +87,18 @@ TEST(WordMap, LegendShowsColoursAndTextsBesideThePanels) {
   EXPECT_GT(count(beside, {235, 235, 235}), 40 * 50) << "texts";
 }
 
+TEST(WordMap, LegendStandsInTheRoomOfAShortLastRow) {
+  WordMapPicture picture = two_words(cells({-1, -1, -1, -1}, 2));
+  const WordMapPanel panel = picture.rows[0][0];
+  picture.rows = {{panel, panel}, {panel}};
+  const at::Tensor without = draw_word_maps(picture);
+  picture.legend = {.heads = {"word", "n"}, .letters = {12, 4}, .rows = {{word_colour(3), {"liver", "17"}}}};
+  const at::Tensor with = draw_word_maps(picture);
+  ASSERT_EQ(with.sizes(), without.sizes());
+  const at::Tensor room = with.slice(0, with.size(0) / 2).slice(1, with.size(1) / 2);
+  EXPECT_EQ(count(room, word_colour(3)), 14 * 14);
+}
+
 TEST(WordRegions, CaptionStandsInTheLongestRowOfEachRegion) {
   const std::vector<WordRegion> regions = word_regions(cells({5, 5, 7, 7,  //
                                                               5, 5, 5, 7,  //
