@@ -63,6 +63,30 @@ std::vector<at::Tensor> cell_tissues(const data::Slice& slice, const language::C
   return tissues;
 }
 
+// Each once, in the order of first appearance; of one patient where one is given.
+std::vector<std::string> series_of(const data::ShardCatalogue& catalogue, const std::string& patient) {
+  std::vector<std::string> names;
+  std::set<std::string> known;
+  for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
+    const data::SliceRecord& record = catalogue.record(id);
+    if (!patient.empty() && record.patient != patient) continue;
+    if (known.insert(record.series).second) names.push_back(record.series);
+  }
+  return names;
+}
+
+// Refuses a name that is none of these; an empty one restricts nothing.
+void require_name(const std::string& option, const std::string& name, std::vector<std::string> names,
+                  const std::string& introduction) {
+  if (name.empty() || std::find(names.begin(), names.end(), name) != names.end()) return;
+  if (names.size() > kMaxNamesInMessage) {
+    names.resize(kMaxNamesInMessage);
+    names.emplace_back("...");
+  }
+  refuse(option, fmt::format("'{}'", name), fmt::format("{} {}", introduction, fmt::join(names, ", ")),
+         "write a name as the shards have it (docs/formats/shard.md), or leave it empty for all");
+}
+
 // This rank's work on one slice.
 class SliceExplainer {
  public:
@@ -120,30 +144,27 @@ class SliceExplainer {
 }  // namespace
 
 std::vector<std::int64_t> chosen_slices(const data::ShardCatalogue& catalogue, const SliceChoice& choice) {
+  const std::string folder = catalogue.folder().string();
   const std::set<std::int64_t> wanted(choice.slices.begin(), choice.slices.end());
   if (!wanted.empty() && (*wanted.begin() < 0 || *wanted.rbegin() >= catalogue.num_slices())) {
     refuse("explain.slices", fmt::format("{}", *wanted.begin() < 0 ? *wanted.begin() : *wanted.rbegin()),
-           fmt::format("{} has slices 0 to {}", catalogue.folder().string(), catalogue.num_slices() - 1),
-           "leave it empty for all slices");
+           fmt::format("{} has slices 0 to {}", folder, catalogue.num_slices() - 1), "leave it empty for all slices");
   }
-  std::vector<std::int64_t> chosen;
+  require_name("explain.patient", choice.patient, catalogue.patients(), folder + " has the patients");
+  const std::string of_patient = choice.patient.empty() ? "" : fmt::format(" of patient '{}'", choice.patient);
+  require_name("explain.series" + of_patient, choice.series, series_of(catalogue, choice.patient),
+               folder + " has the series");
+  std::vector<std::int64_t> chosen, others;
   for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
     const data::SliceRecord& record = catalogue.record(id);
-    if (!wanted.empty() && !wanted.contains(id)) continue;
     if (!choice.patient.empty() && record.patient != choice.patient) continue;
     if (!choice.series.empty() && record.series != choice.series) continue;
-    chosen.push_back(id);
+    (wanted.empty() || wanted.contains(id) ? chosen : others).push_back(id);
   }
   if (!chosen.empty()) return chosen;
-  std::vector<std::string> names = catalogue.patients();
-  if (names.size() > kMaxNamesInMessage) {
-    names.resize(kMaxNamesInMessage);
-    names.emplace_back("...");
-  }
-  refuse("explain.slices, explain.patient, explain.series: no slice is left",
-         fmt::format("patient '{}', series '{}'", choice.patient, choice.series),
-         fmt::format("{} has the patients {}", catalogue.folder().string(), fmt::join(names, ", ")),
-         "look at the data with `leda_data info`");
+  refuse("explain.slices: none is of explain.patient and explain.series", fmt::format("{}", fmt::join(wanted, ", ")),
+         fmt::format("theirs lie among the slices {} to {}", others.front(), others.back()),
+         "leave it empty for all slices of the patient and the series");
 }
 
 std::optional<ExplainedSlices> explain(const data::ShardCatalogue& catalogue, const WordReader& reader,

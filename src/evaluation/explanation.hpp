@@ -25,7 +25,8 @@ struct SliceChoice {
   std::string patient{};
   std::string series{};
 };
-// Ascending, each once. Throws ErrorOnAllRanks(options) for ids beyond the data set and where nothing is left.
+// Ascending, each once. Throws ErrorOnAllRanks(options) for ids and names that the data set does not have, and
+// where nothing is left.
 std::vector<std::int64_t> chosen_slices(const data::ShardCatalogue& catalogue, const SliceChoice& choice);
 
 struct ExplainOptions {

@@ -21,16 +21,27 @@ body { background: #16181c; color: #e6e6e6; font: 16px/1.5 system-ui, sans-serif
 h1 { font-size: 1.6rem; margin: 0 0 .5rem; } h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1.05rem; margin: 1.25rem 0 .25rem; }
 p, dd { color: #b9bcc2; margin: .25rem 0; max-width: 60rem; } dl { display: grid; gap: 0 1rem; grid-template-columns: max-content 1fr; }
-dt { color: #8f949c; } dd { overflow-wrap: anywhere; }
-table { border-collapse: collapse; margin: .5rem 0 1rem; } caption { color: #b9bcc2; padding: .25rem 0; text-align: left; }
-th, td { border-bottom: 1px solid #33373e; padding: .2rem .75rem; text-align: right; } th { color: #9aa0a8; font-weight: 500; }
+dt { color: #8f949c; margin: .25rem 0; } dd { overflow-wrap: anywhere; }
+table { border-collapse: collapse; margin: .5rem 0 1rem; }
+caption { color: #b9bcc2; max-width: calc(100vw - 2rem); padding: .25rem 0; text-align: left; }
+th, td { border-bottom: 1px solid #33373e; padding: .2rem .75rem; text-align: right; white-space: nowrap; }
+th { color: #9aa0a8; font-weight: 500; }
 th.text, td.text { text-align: left; } td.swatch { min-width: 1.6rem; padding: .2rem .3rem; text-align: center; }
 .swatch span { border-radius: 3px; color: #fff; display: inline-block; font-size: .8rem; min-width: 1.5rem; text-align: center;
                text-shadow: 0 0 3px #000, 0 0 2px #000; }
+.swatch .light { color: #000; text-shadow: none; }
 .scroll { overflow-x: auto; } figure { margin: .5rem 0 1.5rem; } figcaption { color: #b9bcc2; }
+figcaption::first-letter { text-transform: capitalize; }
 figure img { cursor: zoom-in; height: auto; max-width: 100%; } figure input { display: none; }
 figure input:checked + img { cursor: zoom-out; max-width: none; }
 details { margin: .5rem 0; } summary { cursor: pointer; color: #9cc4ff; }
+@media (max-width: 40rem) { body { padding: .75rem; } dl { grid-template-columns: 1fr; } dd { margin-left: 1rem; } }
+@media print {
+  body { background: #fff; font-size: 12px; padding: 0; }
+  body, p, dt, dd, th, caption, figcaption, summary { color: #000; }
+  h2, h3 { break-after: avoid; } figure { break-inside: avoid; } .scroll { overflow: visible; }
+  th, td { padding: .1rem .4rem; white-space: normal; } .swatch span { print-color-adjust: exact; }
+}
 )";
 
 std::string cell(const std::string& text, const char* kind = "") { return fmt::format("<td{}>{}</td>", kind, text); }
@@ -41,6 +52,9 @@ std::string number(double value, int num_digits) {
 }
 
 std::string percent(double share) { return std::isfinite(share) ? fmt::format("{:.1f} %", 100.0 * share) : "&ndash;"; }
+
+// Whether black letters are easier to read on it than white ones.
+bool is_light(const pictures::Colour& colour) { return 299 * colour[0] + 587 * colour[1] + 114 * colour[2] > 140000; }
 
 std::string colour_text(const pictures::Colour& colour) {
   return fmt::format("rgb({}, {}, {})", colour[0], colour[1], colour[2]);
@@ -63,13 +77,14 @@ class Page {
     return html_escaped(vocabulary_.words.at(static_cast<std::size_t>(token)));
   }
   std::string swatch(std::int64_t token) const {
-    return cell(fmt::format("<span style=\"background: {}\">{}</span>", colour_text(numbers_.colour(token)),
-                            numbers_.number(token).empty() ? "&nbsp;" : numbers_.number(token)),
+    const pictures::Colour colour = numbers_.colour(token);
+    return cell(fmt::format("<span{} style=\"background: {}\">{}</span>", is_light(colour) ? " class=\"light\"" : "",
+                            colour_text(colour), numbers_.number(token).empty() ? "&nbsp;" : numbers_.number(token)),
                 " class=\"swatch\"");
   }
   std::string tissue() const;
   std::string words(const LevelExplanation& level) const;
-  std::string changes(const ChangeTable& table) const;
+  std::string changes(const ChangeTable& table, std::int64_t num_positions) const;
 
   const Explanation& explanation_;
   const language::Vocabulary& vocabulary_;
@@ -85,10 +100,14 @@ std::string Page::head(const ExplanationSources& sources) const {
   const auto row = [&](const char* name, const std::string& value) {
     text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", name, html_escaped(value));
   };
-  row("Data", fmt::format("{} ({} slices of {} patients)", sources.data_folder, explanation_.slice_ids.size(),
+  row("Data", fmt::format("{} (slices: {}, patients: {})", sources.data_folder, explanation_.slice_ids.size(),
                           explanation_.patients.size()));
   row("Autoencoder", sources.autoencoder);
   row("Vocabulary", fmt::format("{} ({} words)", vocabulary_.source, vocabulary_.size()));
+  if (sources.vocabulary_control != "none") {
+    row("Control",
+        fmt::format("{}: cells are named by words whose embeddings are not their own", sources.vocabulary_control));
+  }
   if (!sources.denoiser.empty()) row("Denoiser", sources.denoiser);
   row("CT window of the pictures", fmt::format("{:g} to {:g} HU", display_.window.low_hu, display_.window.high_hu));
   return text + "</dl>\n";
@@ -114,9 +133,10 @@ std::string Page::agreement() const {
     if (!level.gain) continue;
     text += fmt::format(
         "<p>Level {}: token match of the denoised image minus that of the low dose {:+.2f} percentage points, 95 % "
-        "interval {:+.2f} to {:+.2f} (bootstrap over {} {}).</p>\n",
+        "interval {:+.2f} to {:+.2f} (bootstrap over {} {}{}).</p>\n",
         level.level, 100.0 * level.gain->match_rate.mean, 100.0 * level.gain->match_rate.low,
-        100.0 * level.gain->match_rate.high, level.gain->num_units, level.gain->unit);
+        100.0 * level.gain->match_rate.high, level.gain->num_units, level.gain->unit,
+        level.gain->unit == "slices" ? " of too few patients: too narrow" : "");
   }
   return text + tissue();
 }
@@ -180,15 +200,16 @@ std::string Page::words(const LevelExplanation& level) const {
   return text + "</table></div>\n";
 }
 
-std::string Page::changes(const ChangeTable& table) const {
+std::string Page::changes(const ChangeTable& table, std::int64_t num_positions) const {
   const std::string title = fmt::format("From {} to {}", html_escaped(table.from_image), html_escaped(table.to_image));
   if (table.rows.empty()) return fmt::format("<h3>{}</h3>\n<p>No word changed.</p>\n", title);
   const std::size_t num_rows = std::min(kMaxChangeRows, table.rows.size());
   std::string text = fmt::format(
-      "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<caption>{} cells changed their word; the {} most frequent of {} "
-      "changes</caption>\n<tr><th></th><th class=\"text\">from</th><th></th><th class=\"text\">to</th><th>cells</th>"
-      "<th>slices</th><th class=\"text\">where (slice: row, column)</th></tr>\n",
-      title, table.num_changed, num_rows, table.rows.size());
+      "<h3>{}</h3>\n<div class=\"scroll\"><table>\n<caption>Cells whose word changed: {} of {}; changes listed: {} of "
+      "{}, most frequent first</caption>\n<tr><th></th><th class=\"text\">from</th><th></th>"
+      "<th class=\"text\">to</th><th>cells</th><th>slices</th><th class=\"text\">where (slice: row, "
+      "column)</th></tr>\n",
+      title, table.num_changed, num_positions, num_rows, table.rows.size());
   for (std::size_t k = 0; k < num_rows; ++k) {
     const ChangeRow& row = table.rows[k];
     std::vector<std::string> places;
@@ -209,7 +230,7 @@ std::string Page::level(const LevelExplanation& level) const {
   text += words(level);
   if (level.changes.empty()) return text;
   text += "<details><summary>Which words changed, and where</summary>\n";
-  for (const ChangeTable& table : level.changes) text += changes(table);
+  for (const ChangeTable& table : level.changes) text += changes(table, level.num_positions);
   return text + "</details>\n";
 }
 
@@ -217,10 +238,13 @@ std::string Page::slices(const std::vector<ExplanationPicture>& pictures) const 
   if (pictures.empty()) return "";
   std::string text =
       "<h2>Word maps</h2>\n<p>Cells of one word are outlined together; a number is that of the word in the tables. "
-      "Grey cells hold rarer words. The lower row marks the cells whose word changed, as old&gt;new. "
-      "Click a picture for its full size.</p>\n";
+      "Grey cells hold rarer words. The legend's margin is that of the normal dose. ";
+  if (explanation_.images.size() > 1) {
+    text += "The lower row marks the cells whose word changed, as old&gt;new or with the number of the new word. ";
+  }
+  text += "Click a picture for its full size.</p>\n";
   for (const ExplanationPicture& picture : pictures) {
-    const std::string caption = fmt::format("Slice {}, level {}", picture.slice_id, picture.level);
+    const std::string caption = html_escaped(fmt::format("{}, level {}", picture.slice, picture.level));
     text += fmt::format(
         "<figure><figcaption>{}</figcaption><div class=\"scroll\"><label><input type=\"checkbox\">"
         "<img alt=\"{}: words over the CT images\" src=\"data:image/png;base64,{}\"></label></div></figure>\n",

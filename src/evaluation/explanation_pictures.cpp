@@ -86,7 +86,7 @@ WordMapPanel change_panel(const std::string& from_name, const std::string& to_na
   return panel;
 }
 
-// The slice's own most frequent words, with its own counts.
+// The slice's own most frequent words and all that have a number, which the map may show alone; with its own counts.
 pictures::Legend legend_of(const PictureSlice& slice, const Explanation& explanation, std::size_t level,
                            const language::Vocabulary& vocabulary, const WordNumbers& numbers,
                            std::int64_t legend_length) {
@@ -113,14 +113,26 @@ pictures::Legend legend_of(const PictureSlice& slice, const Explanation& explana
   }
   legend.heads.emplace_back("margin");
   legend.letters.push_back(6);
-  for (std::size_t k = 0; k < std::min(rows.size(), static_cast<std::size_t>(legend_length)); ++k) {
+  for (std::size_t k = 0; k < rows.size(); ++k) {
     const WordRow& row = rows[k];
+    if (k >= static_cast<std::size_t>(legend_length) && numbers.number(row.token).empty()) continue;
     pictures::LegendRow line{numbers.colour(row.token), {numbers.number(row.token), word_of(vocabulary, row.token)}};
     for (const std::int64_t count : row.counts) line.texts.push_back(fmt::format("{:>6}", count));
     line.texts.push_back(row.margins[0] < 0.0 ? "-" : fmt::format("{:.3g}", row.margins[0]));
     legend.rows.push_back(std::move(line));
   }
   return legend;
+}
+
+std::string name_of(std::int64_t slice_id, const data::ShardCatalogue& catalogue) {
+  const data::SliceRecord& record = catalogue.record(slice_id);
+  return fmt::format("slice {}, {}, {}", slice_id, record.patient, record.series);
+}
+
+// explain() deals slices out to the ranks in turn.
+int owner_of(std::int64_t slice_id, const Explanation& explanation, int num_ranks) {
+  const std::vector<std::int64_t>& ids = explanation.slice_ids;
+  return static_cast<int>((std::lower_bound(ids.begin(), ids.end(), slice_id) - ids.begin()) % num_ranks);
 }
 
 }  // namespace
@@ -149,29 +161,39 @@ at::Tensor draw_slice_words(const PictureSlice& slice, const Explanation& explan
   return pictures::draw_word_maps(picture);
 }
 
-std::vector<ExplanationPicture> draw_explanation(const ExplainedSlices& slices, const data::ShardCatalogue& catalogue,
-                                                 const language::Vocabulary& vocabulary, const WordNumbers& numbers,
-                                                 const ExplanationDisplay& display,
-                                                 distributed::Communicator& communicator) {
+std::optional<std::vector<ExplanationPicture>> draw_explanation(
+    const ExplainedSlices& slices, const data::ShardCatalogue& catalogue, const language::Vocabulary& vocabulary,
+    const WordNumbers& numbers, const ExplanationDisplay& display, distributed::Communicator& communicator,
+    const std::function<bool()>& should_stop) {
   const Explanation& explanation = slices.explanation;
+  std::vector<std::int64_t> owned(static_cast<std::size_t>(communicator.size())), mine;  // numbers by rank; own ids
+  for (const std::int64_t id : slices.picture_slice_ids) {
+    const int owner = owner_of(id, explanation, communicator.size());
+    ++owned[static_cast<std::size_t>(owner)];
+    if (owner == communicator.rank()) mine.push_back(id);
+  }
+  // In rounds, so that every rank asks as often whether to stop.
+  const auto num_rounds = static_cast<std::size_t>(*std::max_element(owned.begin(), owned.end()));
   std::map<std::int64_t, std::vector<std::string>> drawn;  // this rank's slices, level by level
-  for (const auto& [id, slice] : slices.pictures) {
-    const std::string title = fmt::format("slice {}, {}", id, catalogue.record(id).patient);
+  for (std::size_t round = 0; round < num_rounds; ++round) {
+    if (should_stop && should_stop()) return std::nullopt;
+    if (round >= mine.size()) continue;
+    const std::int64_t id = mine[round];
+    communicator.note(fmt::format("explanation, pictures of slice {}", id));
     for (const LevelExplanation& level : explanation.levels) {
-      communicator.note(fmt::format("explanation, picture of slice {}", id));
-      drawn[id].push_back(
-          pictures::encode_png(draw_slice_words(slice, explanation, level.level, vocabulary, numbers, display, title)));
+      drawn[id].push_back(pictures::encode_png(draw_slice_words(slices.pictures.at(id), explanation, level.level,
+                                                                vocabulary, numbers, display, name_of(id, catalogue))));
     }
   }
   std::vector<ExplanationPicture> pictures;
   for (const std::int64_t id : slices.picture_slice_ids) {
-    const auto place = std::find(explanation.slice_ids.begin(), explanation.slice_ids.end(), id);
-    const int owner = static_cast<int>((place - explanation.slice_ids.begin()) % communicator.size());
+    const int owner = owner_of(id, explanation, communicator.size());
     for (std::size_t l = 0; l < explanation.levels.size(); ++l) {
       const int level = explanation.levels[l].level;
-      pictures.push_back({id, level, fmt::format("slice_{:06}_level_{}.png", id, level), ""});
-      const std::string mine = owner == communicator.rank() ? drawn.at(id)[l] : std::string();
-      pictures.back().png = distributed::broadcast_text(communicator, mine, owner);
+      const std::string file_name = fmt::format("slice_{:06}_level_{}.png", id, level);
+      pictures.push_back({id, level, name_of(id, catalogue), file_name, ""});
+      const std::string own = owner == communicator.rank() ? drawn.at(id)[l] : std::string();
+      pictures.back().png = distributed::broadcast_text(communicator, own, owner);
     }
   }
   return pictures;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct ExplanationDisplay {
 struct ExplanationPicture {
   std::int64_t slice_id = 0;
   int level = 1;
+  std::string slice{};      // slice 12, PATIENT, SERIES
   std::string file_name{};  // slice_000012_level_3.png
   std::string png{};        // the file's bytes
 };
@@ -30,10 +33,11 @@ at::Tensor draw_slice_words(const PictureSlice& slice, const Explanation& explan
                             const language::Vocabulary& vocabulary, const WordNumbers& numbers,
                             const ExplanationDisplay& display, const std::string& title);
 
-// Collective. Each rank draws its own slices; all pictures come back on every rank, by slice, then level.
-std::vector<ExplanationPicture> draw_explanation(const ExplainedSlices& slices, const data::ShardCatalogue& catalogue,
-                                                 const language::Vocabulary& vocabulary, const WordNumbers& numbers,
-                                                 const ExplanationDisplay& display,
-                                                 distributed::Communicator& communicator);
+// Collective. Each rank draws its own slices; all pictures come back on every rank, by slice, then level. nullopt where
+// should_stop, as of ExplainOptions, said so before a round of slices.
+std::optional<std::vector<ExplanationPicture>> draw_explanation(
+    const ExplainedSlices& slices, const data::ShardCatalogue& catalogue, const language::Vocabulary& vocabulary,
+    const WordNumbers& numbers, const ExplanationDisplay& display, distributed::Communicator& communicator,
+    const std::function<bool()>& should_stop);
 
 }  // namespace leda::evaluation

@@ -50,23 +50,24 @@ std::string explanation_text(const Explanation& explanation, const language::Voc
   return text;
 }
 
-void write_explanation(const std::filesystem::path& folder, const ExplainedSlices& slices,
+bool write_explanation(const std::filesystem::path& folder, const ExplainedSlices& slices,
                        const data::ShardCatalogue& catalogue, const language::Vocabulary& vocabulary,
                        const ExplanationSources& sources, const ExplanationDisplay& display,
-                       distributed::Communicator& communicator) {
+                       distributed::Communicator& communicator, const std::function<bool()>& should_stop) {
   const WordNumbers numbers(slices.explanation, display.legend_length);
-  const std::vector<ExplanationPicture> pictures =
-      draw_explanation(slices, catalogue, vocabulary, numbers, display, communicator);
-  if (communicator.rank() != 0) return;
+  const auto pictures = draw_explanation(slices, catalogue, vocabulary, numbers, display, communicator, should_stop);
+  if (!pictures) return false;
+  if (communicator.rank() != 0) return true;
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw storage::storage_error("cannot make the folder", folder, error.value());
-  for (const ExplanationPicture& picture : pictures) {
+  for (const ExplanationPicture& picture : *pictures) {
     storage::write_file_durably(folder / picture.file_name, picture.png);
   }
   storage::write_file_durably(folder / "explanation.json", to_json(slices.explanation, vocabulary, sources));
   storage::write_file_durably(folder / "explanation.html",
-                              to_html(slices.explanation, vocabulary, sources, numbers, pictures, display));
+                              to_html(slices.explanation, vocabulary, sources, numbers, *pictures, display));
+  return true;
 }
 
 }  // namespace leda::evaluation

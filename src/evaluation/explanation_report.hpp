@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "evaluation/explanation.hpp"
@@ -14,10 +15,11 @@ namespace leda::evaluation {
 std::string explanation_text(const Explanation& explanation, const language::Vocabulary& vocabulary);
 
 // Collective: explanation.html, explanation.json and the pictures in `folder`, which is made if need be, written by
-// rank 0. Throws Error(storage).
-void write_explanation(const std::filesystem::path& folder, const ExplainedSlices& slices,
+// rank 0. Throws Error(storage). False where should_stop, as of ExplainOptions, said so while pictures were drawn;
+// nothing is written then.
+bool write_explanation(const std::filesystem::path& folder, const ExplainedSlices& slices,
                        const data::ShardCatalogue& catalogue, const language::Vocabulary& vocabulary,
                        const ExplanationSources& sources, const ExplanationDisplay& display,
-                       distributed::Communicator& communicator);
+                       distributed::Communicator& communicator, const std::function<bool()>& should_stop = {});
 
 }  // namespace leda::evaluation

@@ -121,11 +121,13 @@ leda::language::Vocabulary matching_vocabulary(const Options& options, const led
   if (wanted == found && (vocabulary.hash == file.vocabulary_hash || is_codebook_of(codebook, vocabulary, file))) {
     return vocabulary;
   }
-  refuse(fmt::format("explain.vocabulary is not the one that {} was trained with", options.autoencoder),
-         fmt::format("{}: {} numbers, hash {}", options.vocabulary, found, vocabulary.hash),
-         fmt::format("the autoencoder's codebook has {} numbers, its vocabulary the hash {}", wanted,
-                     file.vocabulary_hash),
-         "name the vocabulary file of the training (its option vocabulary.file)");
+  refuse(
+      fmt::format("explain.vocabulary is not the one that {} was trained with", options.autoencoder),
+      fmt::format("{}: {} numbers, hash {}", options.vocabulary, found, vocabulary.hash),
+      fmt::format("the autoencoder's codebook has {} numbers, its vocabulary the hash {}", wanted,
+                  file.vocabulary_hash),
+      "name the vocabulary file of the training (its option vocabulary.file), or, for imported weights, the one that "
+      "import_autoencoder.py --vocabulary FILE --write-vocabulary FILE writes");
 }
 
 std::vector<std::int64_t> slices_of(const Options& options, const leda::data::ShardCatalogue& catalogue) {
@@ -174,21 +176,21 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
                                           .max_positions = options.max_positions,
                                           .tissue_words = tissue_words ? &*tissue_words : nullptr,
                                           .denoise_hu = denoise_function(options.denoiser)};
+  const leda::evaluation::ExplanationSources sources{.data_folder = options.data_folder,
+                                                     .autoencoder = options.autoencoder,
+                                                     .autoencoder_checksum = file.checksum,
+                                                     .vocabulary_control = file.vocabulary_control,
+                                                     .denoiser = options.denoiser};
   std::optional<leda::evaluation::ExplainedSlices> explained;
   const ExitCode code = leda::programs::run_stoppable(
       [&](const auto& should_stop) {
         wanted.should_stop = should_stop;
         explained = leda::evaluation::explain(catalogue, reader, wanted, communicator, console);
-        return explained.has_value();
+        return explained && leda::evaluation::write_explanation(options.output, *explained, catalogue, vocabulary,
+                                                                sources, display, communicator, should_stop);
       },
       "stopped, on request; nothing was written", communicator, console);
   if (code != ExitCode::finished) return code;
-  leda::evaluation::write_explanation(options.output, *explained, catalogue, vocabulary,
-                                      {.data_folder = options.data_folder,
-                                       .autoencoder = options.autoencoder,
-                                       .autoencoder_checksum = file.checksum,
-                                       .denoiser = options.denoiser},
-                                      display, communicator);
   console.say(fmt::format("\n{}", leda::evaluation::explanation_text(explained->explanation, vocabulary)));
   console.say(fmt::format("page: {}", fs::absolute(fs::path(options.output) / "explanation.html").string()));
   return ExitCode::finished;

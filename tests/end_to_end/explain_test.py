@@ -1,9 +1,12 @@
-"""leda_explain after a tiny training: the same files on any number of ranks, numbers that belong together, clear refusals.
+"""leda_explain after a tiny training: the same files on any number of ranks, numbers that belong together, clear refusals,
+and signals.
 
 usage: python explain_test.py
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -14,7 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from leda_job import PROGRAMS, REPOSITORY, JobTestCase, as_arguments, run
+from leda_job import DATA, PROGRAMS, REPOSITORY, JobTestCase, Running, as_arguments, run
 
 EXPLAIN = str(PROGRAMS / "leda_explain")
 EVALUATE = str(PROGRAMS / "leda_evaluate")
@@ -123,6 +126,93 @@ class Explain(JobTestCase):
             self.write_vocabulary(path, [words[k] for k in order], embeddings[order, :width])
             self.assert_refused(run(self.explain(explain__vocabulary=path), ranks=2), 10, "explain.vocabulary",
                                 self.autoencoder, f"{kept} words of {width}", "1500 words of 384")
+
+    def test_an_autoencoder_without_hash_is_known_by_its_codebook(self):
+        # Only files that were imported lack it; they have no control either, but a page has to name one.
+        with safe_open(self.autoencoder, "np") as archive:
+            metadata = {**archive.metadata(), "vocabulary_hash": "none", "vocabulary_control": "shuffled, seed 2"}
+        imported = self.folder / "imported.safetensors"
+        save_file(load_file(self.autoencoder), imported, metadata)
+        self.assert_ended(run(self.explain(explain__autoencoder=imported, explain__max_pictures=0)), 0)
+        words = lambda folder: [level["words"] for level in self.explanation(folder)["levels"]]
+        with_hash = self.explain(explain__output=self.folder / "with_hash", explain__max_pictures=0)
+        self.assert_ended(run(with_hash), 0)
+        self.assertEqual(words("out"), words("with_hash"))
+        for folder, control in (("out", "shuffled, seed 2"), ("with_hash", "none")):
+            self.assertEqual(self.explanation(folder)["vocabulary_control"], control)
+            page = (self.folder / folder / "explanation.html").read_text()
+            self.assertEqual("<dt>Control</dt>" in page, control != "none")
+
+    def series(self):
+        """Two patients without low dose: slices 0 to 3 of the first in two series, 4 and 5 of the second."""
+        data, raw = self.folder / "series", self.folder / "raw"
+        data.mkdir()
+        generator = np.random.default_rng(1)
+        for k, (patient, series) in enumerate((("first", "thin"), ("first", "thick"), ("second", "thin"))):
+            raw.write_bytes(generator.integers(-1000, 400, (2, 64, 64)).astype("<i2").tobytes())
+            self.assert_ended(run([DATA, "import", *as_arguments({
+                "data.input": raw, "data.output": self.folder / str(k), "data.raw_shape": "2,64,64",
+                "data.raw_spacing_mm": "1,1,1", "data.patient": patient, "data.series": series})]), 0)
+            (self.folder / str(k) / "shard_00000.h5").rename(data / f"shard_{k:05}.h5")
+        return data
+
+    def test_one_series(self):
+        data = self.series()
+        for choice, slices, patients in (({"explain__series": "thin"}, [0, 1, 4, 5], 2),
+                                         ({"explain__series": "thin", "explain__patient": "first"}, [0, 1], 1),
+                                         ({"explain__series": "thick"}, [2, 3], 1)):
+            output = self.folder / "_".join(choice.values())
+            self.assert_ended(run(self.explain(data__folder=data, explain__output=output, **choice)), 0)
+            found = self.explanation(output)
+            self.assertEqual(found["images"], ["normal dose"])
+            self.assertEqual((found["slice_ids"], found["num_patients"]), (slices, patients))
+            self.assertEqual(sorted(file.name for file in output.glob("*.png")),
+                             [f"slice_{id:06}_level_{level}.png" for id in slices for level in (1, 2, 3)])
+
+        refuse = lambda *words, **options: self.assert_refused(
+            run(self.explain(data__folder=data, **options)), 10, *words)
+        refuse("explain.series", "'fine'", "the series thin, thick", explain__series="fine")
+        refuse("explain.patient", "'third'", "the patients first, second", explain__patient="third")
+        refuse("explain.series", "'thick'", "of patient 'second'", "the series thin", explain__series="thick",
+               explain__patient="second")
+        refuse("explain.slices", "0, 2", "slices 4 to 5", explain__slices="2,0", explain__patient="second")
+        self.assertFalse((self.folder / "out").exists())
+
+    def many_slices(self, num_shards):
+        data = self.folder / "many"
+        data.mkdir()
+        for k in range(num_shards):
+            os.link(self.data / "test" / "shard_00000.h5", data / f"shard_{k:05}.h5")
+        return data
+
+    def stopped(self, moment, number, rank, command):
+        """How it ended on a signal to one rank that came once `moment` was said."""
+        with Running(command, ranks=None if rank is None else 2) as running:
+            running.wait_until(lambda: moment in running.output)
+            os.kill(running.process.pid if rank is None else running.ranks()[rank], number)
+            return running.ended()
+
+    def test_a_signal_ends_it_after_the_slices_under_way_and_leaves_an_earlier_page_as_it_was(self):
+        self.assert_ended(run(self.explain(explain__slices="0")), 0)
+        read = lambda: {file.name: file.read_bytes() for file in (self.folder / "out").iterdir()}
+        earlier = read()
+        command = self.explain(data__folder=self.many_slices(200), explain__max_pictures=0)
+        for number, rank, code in ((signal.SIGINT, None, 86), (signal.SIGTERM, 1, 86), (signal.SIGUSR1, 0, 85)):
+            ended = self.stopped("words   0 %", number, rank, command)
+            self.assert_ended(ended, code)
+            self.assertIn("nothing was written", ended.output)
+            self.assertNotIn("100 %", ended.output)
+            self.assertNotIn("page: ", ended.output)
+            self.assertEqual(read(), earlier)
+
+    def test_a_signal_while_pictures_are_drawn_leaves_no_folder(self):
+        command = self.explain(data__folder=self.many_slices(20), explain__max_pictures=80)
+        for number, rank in ((signal.SIGTERM, None), (signal.SIGINT, 1)):
+            ended = self.stopped("words 100 %", number, rank, command)
+            self.assert_ended(ended, 86)
+            self.assertIn("nothing was written", ended.output)
+            self.assertNotIn("page: ", ended.output)
+            self.assertFalse((self.folder / "out").exists())
 
     @staticmethod
     def write_vocabulary(path, words, embeddings):

@@ -1,15 +1,18 @@
-"""A checkpoint of the published structure, imported, in stage 2; both stages with autoencoder.compatibility = published;
-and what is refused there. What the network computes: tests/training/published_weights_test.cpp."""
+"""A checkpoint of the published structure, imported, in stage 2 and in leda_explain; both stages with
+autoencoder.compatibility = published; and what is refused there. What the network computes: tests/training/published_weights_test.cpp."""
 
 import json
 import subprocess
 import sys
 import unittest
 
-from leda_job import REPOSITORY, JobTestCase, log_lines, run
+from leda_job import PROGRAMS, REPOSITORY, JobTestCase, as_arguments, log_lines, run
 from safetensors import safe_open
+from safetensors.numpy import load_file
 
 IMPORT = str(REPOSITORY / "data_tools" / "import_autoencoder.py")
+sys.path.insert(0, str(REPOSITORY / "data_tools"))
+import vocabulary_file  # noqa: E402
 
 
 def python(*command):
@@ -62,6 +65,37 @@ class ImportedAutoencoder(JobTestCase):
         self.assert_refused(run(self.stage_2(data__window="wide")), 10, "data.window", "published")
         self.assert_refused(run(self.stage_2(data__window="wide", autoencoder__compatibility="none")), 10,
                             "leda.autoencoder", "window")
+
+    def test_leda_explain_takes_the_words_of_the_codebook_and_no_others(self):
+        words = [f"word{k}" for k in range(400)]
+        rows = load_file(self.imported)["quantize.embedding.weight"]
+        own, moved = self.folder / "own.h5", self.folder / "moved.h5"
+        facts = {"source": "a model", "licence": "none"}
+        own_hash = vocabulary_file.write_vocabulary(own, words, rows, **facts)
+        vocabulary_file.write_vocabulary(moved, words, 1.01 * rows, **facts)
+
+        def explain(vocabulary, autoencoder=self.imported):
+            return run([str(PROGRAMS / "leda_explain"), *as_arguments({
+                "data.folder": self.data / "test", "explain.autoencoder": autoencoder, "explain.slices": 1,
+                "explain.vocabulary": vocabulary, "explain.output": self.folder / "out"})])
+        found = lambda: json.loads((self.folder / "out" / "explanation.json").read_text())
+        # The file says no hash: the rows themselves are compared.
+        ended = explain(own)
+        self.assert_ended(ended, 0)
+        self.assertIn("no agreement with the tissue labels", ended.output + ended.errors)
+        explained = found()
+        self.assertEqual(explained["vocabulary_hash"], own_hash)
+        self.assertEqual([level["cell_pixels"] for level in explained["levels"]], [64, 16, 4])
+        for vocabulary in ("builtin", moved):
+            self.assert_refused(explain(vocabulary), 10, "explain.vocabulary", "400 words of 24", "hash none",
+                                "--write-vocabulary")
+        # Named words of rows that have moved: those of the file that the import wrote, under its hash.
+        named, written = self.folder / "named.safetensors", self.folder / "written.h5"
+        python(IMPORT, self.checkpoint, "--output", named, "--encoder-only", "--vocabulary", moved,
+               "--write-vocabulary", written)
+        self.assert_refused(explain(moved, named), 10, "explain.vocabulary", "--write-vocabulary")
+        self.assert_ended(explain(written, named), 0)
+        self.assertEqual(found()["levels"], explained["levels"])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.hpp"
 #include "distributed/single_process_communicator.hpp"
@@ -174,6 +175,8 @@ TEST_F(Explain, RefusesWhatCannotBeMeant) {
   EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {0, 7}}); }), base::ExitCode::options);
   EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {-1}}); }), base::ExitCode::options);
   EXPECT_EQ(code_of([&] { chosen_slices(data_, {.patient = "nobody"}); }), base::ExitCode::options);
+  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.series = "none"}); }), base::ExitCode::options);
+  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {0}, .patient = "patient 1"}); }), base::ExitCode::options);
   ExplainOptions wanted = options(0);
   wanted.levels = {3};
   EXPECT_EQ(code_of([&] { explain_alone(wanted); }), base::ExitCode::options);
@@ -204,6 +207,45 @@ TEST_F(Explain, StopsOnRequestWithoutAResult) {
   wanted.should_stop = [&] { return ++num_asked == 3; };
   distributed::SingleProcessCommunicator alone;
   EXPECT_FALSE(explain_with(wanted, alone));
+}
+
+TEST_F(Explain, WritesNothingWhenStoppedAmongThePicturesOnAnyRank) {
+  for (const int num_ranks : {1, 2}) {
+    test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
+      const ExplainedSlices slices = *explain_with(options(7), communicator);
+      int num_asked = 0;
+      EXPECT_FALSE(write_explanation(folder_.path() / "out", slices, data_, nasty_vocabulary(), {}, {}, communicator,
+                                     [&] { return ++num_asked == 3; }));
+      EXPECT_EQ(num_asked, 3);
+    });
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "out"));
+}
+
+TEST_F(Explain, LegendHasEveryNumberThatTheMapMayShow) {
+  distributed::SingleProcessCommunicator alone;
+  const ExplainedSlices slices = *explain_with(options(1), alone);
+  const WordNumbers numbers(slices.explanation, 16);
+  const PictureSlice& slice = slices.pictures.begin()->second;
+  const at::Tensor picture = draw_slice_words(slice, slices.explanation, 2, nasty_vocabulary(), numbers,
+                                              {.legend_length = 1}, "three panels above two and the legend");
+  const at::Tensor legend = picture.slice(0, picture.size(0) / 2 + 20).slice(1, 2 * picture.size(1) / 3);
+  std::set<std::int64_t> tokens;
+  for (const auto& image : slice.words) {
+    const at::Tensor all = image[1].tokens.contiguous();
+    tokens.insert(all.const_data_ptr<std::int64_t>(), all.const_data_ptr<std::int64_t>() + all.numel());
+  }
+  int num_numbered = 0;
+  for (const std::int64_t token : tokens) {
+    if (numbers.number(token).empty()) continue;
+    ++num_numbered;
+    at::Tensor is_swatch = legend.select(2, 0).eq(numbers.colour(token)[0]);
+    for (std::int64_t k = 1; k < 3; ++k) {
+      is_swatch = is_swatch * legend.select(2, k).eq(numbers.colour(token)[static_cast<std::size_t>(k)]);
+    }
+    EXPECT_EQ(is_swatch.sum().item<std::int64_t>(), 14 * 14) << numbers.number(token);
+  }
+  EXPECT_GT(num_numbered, 1) << "a legend of one row shows nothing";
 }
 
 TEST(Base64, EqualsTheExamplesOfTheStandard) {
