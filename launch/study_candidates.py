@@ -41,12 +41,18 @@ def parse_arguments(arguments):
     parser.add_argument("--only", nargs="+", metavar="CONDITION", help="these conditions and position (default: all)")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model (default: one that learns from phantoms)")
     parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/studies/candidates"), help="of the runs")
-    parser.add_argument("--output", type=Path, default=Path("docs/results"), help="of candidates.md and candidates.json")
+    parser.add_argument("--folder", type=Path, help="of the runs (default runs/studies/candidates)")
+    parser.add_argument("--output", type=Path, help="of candidates.md and candidates.json (default docs/results)")
     parser.add_argument("--tiny", action="store_true", help="a few steps on tiny phantoms, to see that everything works")
     parsed = parser.parse_args(arguments)
     if parsed.seeds < 1 or parsed.ranks < 1:
         parser.error("--seeds and --ranks are at least 1")
+    if parsed.clip and not (parsed.clip / "config.json").is_file():
+        parser.error(f"--clip {parsed.clip.resolve()} is no folder of a CLIP model: it has no config.json")
+    if parsed.tiny:  # apart from the real ones
+        parsed.folder = parsed.folder or Path("runs/studies/candidates_tiny")
+        parsed.output = parsed.output or parsed.folder / "results"
+    parsed.folder, parsed.output = parsed.folder or Path("runs/studies/candidates"), parsed.output or Path("docs/results")
     return parsed
 
 
@@ -79,7 +85,8 @@ def scores_of(study, kind):
 
 
 def run_folder_of(study, condition, seed):
-    return study.folder / f"seed_{seed}" / condition["name"]
+    own_clip = study.clip is not None and condition.get("clip") == "trained"  # whose scores a resumed run would not notice
+    return study.folder / f"seed_{seed}" / (f"{condition['name']}_{study.clip.name}" if own_clip else condition["name"])
 
 
 def command_of(study, condition, seed):
@@ -114,7 +121,7 @@ def page_of(report):
         runs = results[condition["name"]]
         shares = [tissue_shares(run) for run in runs]
         rows.append([condition["title"], f"**{cell([run['trained']['balanced_match'] for run in runs], 3)}**",
-                     *(cell([share[name] for share in shares], 2) for name in tissues)])
+                     *(cell([share.get(name) for share in shares], 2) for name in tissues)])
     runs = [run for of_condition in results.values() for run in of_condition]
     lines = [
         "# Candidate words compared by their word maps", "",
@@ -146,7 +153,8 @@ def clip_in_words(study):
         return f"The CLIP: {study.clip.name}, a folder given with --clip; the one of random weights is a small one."
     return ("The CLIP: two small towers that learnt contrastively from captions of the training phantoms, \"a ct of TERM\" "
             "with a term of a tissue that the slice shows much of; no published CLIP can be shipped. The one of random "
-            "weights is of the same shape and has learnt nothing: what it reaches is due to the restriction alone.")
+            "weights is of the same shape and has learnt nothing: what it reaches is due to the restriction alone. All seeds "
+            "share one of each.")
 
 
 def main(arguments):

@@ -35,14 +35,18 @@ def parse_arguments(arguments):
     parser.add_argument("--data", nargs="+", choices=DATA_SETS, default=list(DATA_SETS), help="(default: both)")
     parser.add_argument("--only", nargs="+", metavar="CONDITION", help="these conditions, and base (default: all)")
     parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/studies/language"), help="of the runs")
-    parser.add_argument("--output", type=Path, default=Path("docs/results"), help="of language.md and language.json")
+    parser.add_argument("--folder", type=Path, help="of the runs (default runs/studies/language)")
+    parser.add_argument("--output", type=Path, help="of language.md and language.json (default docs/results)")
     parser.add_argument("--tiny", action="store_true", help="phantoms and a few steps, to see that everything works")
     parsed = parser.parse_args(arguments)
     if parsed.seeds < 1 or parsed.ranks < 1:
         parser.error("--seeds and --ranks are at least 1")
     if parsed.tiny:
         parsed.data = ["phantoms"]
+    if parsed.tiny:  # apart from the real ones
+        parsed.folder = parsed.folder or Path("runs/studies/language_tiny")
+        parsed.output = parsed.output or parsed.folder / "results"
+    parsed.folder, parsed.output = parsed.folder or Path("runs/studies/language"), parsed.output or Path("docs/results")
     return parsed
 
 
@@ -98,6 +102,7 @@ def gradient_figures(phase_folder):
         ratios = list(by_step.values())  # once per step, whether or not the run was interrupted
         if ratios:
             figures[f"{term}_gradient_ratio"] = statistics.median(ratios)
+            figures[f"{term}_gradient_ratio_largest"] = max(ratios)
             figures[f"{term}_silent_share"] = sum(ratio == 0 for ratio in ratios) / len(ratios)
     return figures
 

@@ -1,7 +1,7 @@
 """The result page of launch/study language, from its JSON report: means over seeds with 95 % t intervals, and paired
 differences. It says what the intervals say and nothing more."""
 
-from seed_table import cell, differences, excludes_zero, table
+from seed_table import cell, differences, excludes_zero, is_number, table
 
 TITLES = {"phantoms": "Phantoms", "head_ct": "Head CT (one patient)"}
 MATCHES = ("tissue_match_balanced", "balanced_match", "tissue_match_non_air", "tissue_match")  # the first that a run has
@@ -96,17 +96,24 @@ def stage_2_section(results, conditions):
     return lines
 
 
+def largest(values):
+    present = [value for value in values if is_number(value)]
+    return f"{max(present):.3g}" if present else "-"
+
+
 def gradient_section(results, conditions):
-    header = ["condition", "token term's gradient", "logged steps without any", "feature term's gradient"]
+    header = ["condition", "token term's gradient", "logged steps without any", "feature term's gradient",
+              "its largest, of all seeds"]
     rows = []
     for condition in conditions:
         gradients = [run["gradients"] for run in results[condition["name"]]]
         rows.append([condition["title"], cell([one.get("leda_token_gradient_ratio") for one in gradients], 3),
                      cell([one.get("leda_token_silent_share") for one in gradients], 2),
-                     cell([one.get("leda_feature_gradient_ratio") for one in gradients], 3)])
+                     cell([one.get("leda_feature_gradient_ratio") for one in gradients], 3),
+                     largest([one.get("leda_feature_gradient_ratio_largest") for one in gradients])])
     return ["", "### How strongly the LEDA terms act", "",
             "Norm of the weighted term's gradient at the denoised image, relative to that of the pixel loss; medians over "
-            "the logged steps.", "", *table(header, rows)]
+            "the logged steps, and the largest of them.", "", *table(header, rows)]
 
 
 def findings(results, conditions):
@@ -159,6 +166,9 @@ def head(report):
              "One factor at a time is changed around a base point, on a laptop's scale: small networks, about a minute of "
              "stage 1 and half a minute of stage 2. What it shows holds there; it is no statement about networks of the "
              "published size.", "",
+             "The base's norms have one channel to a group, the default's 32 groups of 16 channels. That proved to be what "
+             "LEDA suffered from in small networks ([autoencoder](../methods/autoencoder.md)): the conditions with 4 groups are "
+             "the ones to look at.", "",
              f"Command: `{report['command']}`, page of {report['date']} at commit {report['commit']}; runs at commit "
              f"{', '.join(commits)}. {len(runs)} runs of {report['ranks']} ranks x 1 thread on {report['cores']} cores, "
              f"{minutes:.0f} minutes. run.seed = {', '.join(map(str, report['seeds']))}: first weights, data order, "

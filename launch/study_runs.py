@@ -15,14 +15,21 @@ def say(text):
     print(text, flush=True)
 
 
-def load_conditions(path, only, always):
-    """All conditions of a file, or those named in `only` and the one that the others depart from."""
+INTERRUPTIONS = (12, 13, 85, 86)  # exit codes after which the same command goes on (docs/exit_codes.md)
+
+
+def load_conditions(path, only, base):
+    """All conditions of a file, or those named in `only`, the base, and those that any of them departs from or needs."""
     conditions = json.loads(path.read_text())
     names = [condition["name"] for condition in conditions]
     for name in only or []:
         if name not in names:
             raise SystemExit(f"launch/study: no condition '{name}'; there are: {', '.join(names)}")
-    return [condition for condition in conditions if not only or condition["name"] in (always, *only)]
+    wanted = {base, *(only or names)}
+    for condition in reversed(conditions):  # none needs one that comes later in the file
+        if condition["name"] in wanted:
+            wanted |= {condition[key] for key in ("against", "autoencoder_of") if key in condition}
+    return [condition for condition in conditions if condition["name"] in wanted]
 
 
 def record_of(folder, command):
@@ -34,6 +41,16 @@ def record_of(folder, command):
     return record if record["command"] == command else None
 
 
+def code_of(command, output):
+    """Waits for the program, also where Ctrl-C came, which reaches it too: it saves and ends."""
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise SystemExit("launch/study: interrupted; call the study again to go on") from None
+
+
 def carry_out(folder, command, title, accepted=(0, DIED)):
     """One run, unless it has ended before. Ends the study where a run ends with a code that is not accepted."""
     if record_of(folder, command):
@@ -43,10 +60,12 @@ def carry_out(folder, command, title, accepted=(0, DIED)):
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
-        code = subprocess.run(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, check=False).returncode
+        code = code_of(command, output)
     if code not in accepted:
+        remedy = ("Call the study again to go on after it." if code in INTERRUPTIONS or code > 128 else
+                  f"Calling again would end likewise: look at the output; docs/exit_codes.md says what {code} means.")
         raise SystemExit(f"launch/study: this run ended with code {code}; its output is in {folder / 'output.txt'}\n"
-                         f"  {' '.join(command)}\n  Call the study again to go on after it.")
+                         f"  {' '.join(command)}\n  {remedy}")
     record = {"command": command, "code": code, "seconds": time.monotonic() - begin, "commit": commit(),
               "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
     unfinished = folder / "study.json.unfinished"

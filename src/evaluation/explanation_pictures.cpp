@@ -185,6 +185,8 @@ std::optional<std::vector<ExplanationPicture>> draw_explanation(
                                                                 vocabulary, numbers, display, name_of(id, catalogue))));
     }
   }
+  // An answer is of the question before: the second one knows of signals during the last round.
+  if (should_stop && (should_stop() || should_stop())) return std::nullopt;
   std::vector<ExplanationPicture> pictures;
   for (const std::int64_t id : slices.picture_slice_ids) {
     const int owner = owner_of(id, explanation, communicator.size());

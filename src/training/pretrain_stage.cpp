@@ -69,9 +69,8 @@ void warn_of_single_channel_norms(const models::AutoencoderOptions& options, log
   if (!models::normalises_single_channels(options)) return;
   console.warn(fmt::format(
       "autoencoder.norm_groups = {} for {} channels: each channel is normalised by itself, and on crops of even "
-      "brightness the LEDA loss of stage 2 then has gradients that dwarf the pixel loss's; norm_groups = {} makes "
-      "groups "
-      "of 4 channels",
+      "brightness the LEDA loss of stage 2 then has gradients that dwarf the pixel loss's; norm_groups = {} puts some "
+      "channels into each group",
       options.norm_groups, options.channels, std::max(1, options.channels / 4)));
 }
 

@@ -75,7 +75,9 @@ std::vector<WordMapScore> score_word_maps(const models::Autoencoder& autoencoder
                                           distributed::Communicator& communicator) {
   const at::NoGradGuard no_grad;
   const models::Autoencoder untrained(autoencoder.options(), autoencoder.codebook(), settings);
+  // What is counted depends on no option of the candidates: every pixel counts alike.
   candidates.placement = "position";
+  candidates.tissue_weights.clear();
   const std::vector<int>& strides = autoencoder.options().strides;
   const language::CandidateWords cell_words(words, autoencoder.codebook().cpu(), candidates, strides,
                                             autoencoder.downsampling());

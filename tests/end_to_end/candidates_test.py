@@ -3,6 +3,9 @@
 usage: python candidates_test.py
 """
 
+import argparse
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -11,6 +14,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from leda_job import PROGRAMS, REPOSITORY, environment
@@ -64,7 +68,35 @@ class Captions(unittest.TestCase):
         self.assertEqual(words, {f"a ct of {term}" for term in TISSUE_TERMS["bone"].split()})
 
 
+    def test_the_clip_learns(self):
+        with tempfile.TemporaryDirectory(prefix="leda_clip_") as name:
+            shards = Path(name) / "shards"
+            random = np.random.default_rng(1)
+            shards.mkdir()
+            tissue = np.zeros((8, 32, 32), np.uint8)
+            tissue[:4, 8:24, 8:24], tissue[4:, 8:24, 8:24] = 1, 6  # slices of lung and slices of bone, in air
+            with h5py.File(shards / "shard.h5", "w") as shard:
+                shard["tissue"] = tissue
+                hu = np.array([-1000, -800, 0, 0, 0, 0, 800, 0])[tissue]
+                shard["normal_dose"] = (hu + random.normal(0, 20, hu.shape)).astype(np.int16)
+            losses = phantom_clip.make_phantom_clip(Path(name) / "clip", shards, num_steps=40)
+            self.assertLess(np.mean(losses[-5:]), np.mean(losses[:5]) - 0.3)
+
+
 class Study(unittest.TestCase):
+    def test_runs_of_another_clip_are_other_runs(self):
+        def folder(clip, kind):
+            study = argparse.Namespace(folder=Path("runs"), clip=clip)
+            return study_candidates.run_folder_of(study, {"name": kind, "clip": kind}, 1)
+        self.assertEqual(folder(None, "trained"), Path("runs/seed_1/trained"))
+        self.assertEqual(folder(Path("models/mine"), "trained"), Path("runs/seed_1/trained_mine"))
+        self.assertEqual(folder(Path("models/mine"), "random"), Path("runs/seed_1/random"))
+
+    def test_a_clip_that_is_not_there_is_refused_at_once(self):
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+            study_candidates.parse_arguments(["--clip", "/nowhere/clip"])
+        self.assertIn("/nowhere/clip is no folder of a CLIP model", said.getvalue())
+
     def study(self, folder, *arguments):
         done = subprocess.run(
             [sys.executable, str(REPOSITORY / "launch" / "study_candidates.py"), "--tiny", "--seeds", "1", "--ranks", "1",

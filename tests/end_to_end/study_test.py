@@ -43,7 +43,7 @@ def run_of(seed, l1, match, gain, without=None, code=0):
     return {"seed": seed, "code": code, "seconds": 60.0, "commit": "abc", "date": "today", "stage_1": stage_1,
             "stage_2": rows if code == 0 else {},
             "gradients": {"leda_token_gradient_ratio": 0.25, "leda_token_silent_share": 0.5,
-                          "leda_feature_gradient_ratio": 0.125}}
+                          "leda_feature_gradient_ratio": 0.125, "leda_feature_gradient_ratio_largest": 2.0 * seed}}
 
 
 def made_up_report():
@@ -86,7 +86,7 @@ class Page(unittest.TestCase):
         # Gain, SSIM, and less that without LEDA: -0.5, -1, 0. No own stage 1, so not in its table.
         self.assertEqual(soft[0], "| soft term | 30.5 ± 2.5 | 0.9000 ± 0.0000 | -0.50 ± 1.24 | +0.0000 ± 0.0000 |")
         self.assertEqual(len(soft), 2)  # stage 2, gradients
-        self.assertEqual(soft[1], "| soft term | 0.250 ± 0.000 | 0.50 ± 0.00 | 0.125 ± 0.000 |")
+        self.assertEqual(soft[1], "| soft term | 0.250 ± 0.000 | 0.50 ± 0.00 | 0.125 ± 0.000 | 6 |")
 
     def test_findings_are_the_intervals_without_0(self):
         text = page.page_of(made_up_report())
@@ -217,6 +217,13 @@ class Study(unittest.TestCase):
                 del run["seconds"], run["date"]
             return results
         self.assertEqual(figures(again), figures(self.report))
+
+    def test_named_conditions_bring_those_that_they_need(self):
+        def names(*only):
+            conditions = study_runs.load_conditions(study_language.CONFIGS / "conditions.json", only, "base")
+            return [condition["name"] for condition in conditions]
+        self.assertEqual(names("random"), ["base", "random"])
+        self.assertEqual(names("four_groups_soft"), ["base", "four_groups", "four_groups_soft"])
 
     def test_unknown_condition_is_named(self):
         with self.assertRaises(SystemExit) as refused:

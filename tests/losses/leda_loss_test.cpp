@@ -150,7 +150,6 @@ TEST_F(LedaLoss, BatchWithoutImagesHasNoTermsAndKeepsItsGraph) {
 
 constexpr TokenTermOptions kSoft{.term = TokenTerm::soft, .temperature = 0.8};
 
-// Whole N x V distributions, one level after the other, from the quantiser's own inputs.
 // How strongly the feature term pulls at a crop of even brightness, for each unit that the crop is off.
 double pull_on_a_flat_crop(int norm_groups, at::Generator& generator) {
   models::AutoencoderOptions options;
@@ -173,6 +172,7 @@ TEST_F(LedaLoss, NormsOverSingleChannelsPullAThousandTimesHarderAtAFlatCrop) {
   EXPECT_GT(pull_on_a_flat_crop(8, generator_), 1000.0 * pull_on_a_flat_crop(2, generator_));
 }
 
+// Whole N x V distributions, one level after the other, from the quantiser's own inputs.
 TEST_F(LedaLoss, SoftTokenTermIsTheMeanDivergencePerLevelThenOverLevels) {
   const at::Tensor normal_dose = random_images(2), denoised = random_images(2);
   const LedaTerms terms = leda_loss(autoencoder_, denoised, normal_dose, kSoft);
