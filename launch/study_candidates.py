@@ -5,17 +5,14 @@ several seeds; counted on test phantoms. The CLIP is a folder of one's own (--cl
 words from captioned training phantoms. Every run is one leda_dist_train; those that have ended are kept.
 """
 
-import argparse
 import json
-import os
 import subprocess
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 
-from revision import REPOSITORY, commit
+from revision import REPOSITORY
 from seed_table import cell, table
-from study_runs import carry_out, load_conditions, say
+from study_runs import carry_out, head_of_report, load_conditions, parse, parser_of, say, write_results
 
 CONFIG = "configs/word_maps.cfg"
 CONDITIONS = REPOSITORY / "configs" / "studies" / "candidates" / "conditions.json"
@@ -35,24 +32,11 @@ TINY_CLIP_STEPS = 2
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(prog="launch/study candidates", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="run.seed = 1 to this (default 3)")
-    parser.add_argument("--only", nargs="+", metavar="CONDITION", help="these conditions and position (default: all)")
+    parser = parser_of("candidates", "position", __doc__)
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model (default: one that learns from phantoms)")
-    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
-    parser.add_argument("--folder", type=Path, help="of the runs (default runs/studies/candidates)")
-    parser.add_argument("--output", type=Path, help="of candidates.md and candidates.json (default docs/results)")
-    parser.add_argument("--tiny", action="store_true", help="a few steps on tiny phantoms, to see that everything works")
-    parsed = parser.parse_args(arguments)
-    if parsed.seeds < 1 or parsed.ranks < 1:
-        parser.error("--seeds and --ranks are at least 1")
+    parsed = parse(parser, arguments)
     if parsed.clip and not (parsed.clip / "config.json").is_file():
         parser.error(f"--clip {parsed.clip.resolve()} is no folder of a CLIP model: it has no config.json")
-    if parsed.tiny:  # apart from the real ones
-        parsed.folder = parsed.folder or Path("runs/studies/candidates_tiny")
-        parsed.output = parsed.output or parsed.folder / "results"
-    parsed.folder, parsed.output = parsed.folder or Path("runs/studies/candidates"), parsed.output or Path("docs/results")
     return parsed
 
 
@@ -159,7 +143,6 @@ def clip_in_words(study):
 
 def main(arguments):
     study = parse_arguments(arguments)
-    study.folder, study.output = study.folder.resolve(), study.output.resolve()
     study.clip = study.clip.resolve() if study.clip else None
     study.clip_steps, study.scores = TINY_CLIP_STEPS if study.tiny else CLIP_STEPS, {}
     conditions = load_conditions(CONDITIONS, study.only, "position")
@@ -168,17 +151,11 @@ def main(arguments):
         for condition in conditions:
             carry_out(run_folder_of(study, condition, seed), command_of(study, condition, seed),
                       f"{condition['name']}, seed {seed}", accepted=(0,))
-    seeds = list(range(1, study.seeds + 1))
-    report = {"command": " ".join(["launch/study", "candidates", *arguments]), "commit": commit(),
-              "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "ranks": study.ranks,
-              "cores": os.cpu_count(), "is_tiny": study.tiny, "seeds": seeds, "clip": clip_in_words(study),
-              "conditions": conditions,
-              "results": {condition["name"]: [figures_of(study, condition, seed) for seed in seeds]
-                          for condition in conditions}}
-    study.output.mkdir(parents=True, exist_ok=True)
-    (study.output / "candidates.json").write_text(json.dumps(report, indent=1) + "\n")
-    (study.output / "candidates.md").write_text(page_of(report))
-    say(f"results: {study.output / 'candidates.md'}")
+    report = head_of_report(study, arguments)
+    report |= {"clip": clip_in_words(study), "conditions": conditions,
+               "results": {condition["name"]: [figures_of(study, condition, seed) for seed in report["seeds"]]
+                           for condition in conditions}}
+    write_results(study, report, page_of(report))
 
 
 if __name__ == "__main__":

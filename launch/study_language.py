@@ -4,17 +4,13 @@ One factor at a time around a base point, each with several seeds. Every run is 
 ended are kept, an interrupted one goes on. Collects the figures into JSON, and study_language_page makes the page.
 """
 
-import argparse
 import json
-import os
 import statistics
 import sys
-from datetime import datetime, timezone
-from pathlib import Path
 
 import study_language_page
-from revision import REPOSITORY, commit
-from study_runs import DIED, carry_out, load_conditions, say
+from revision import REPOSITORY
+from study_runs import DIED, carry_out, head_of_report, load_conditions, parse, parser_of, write_results
 
 CONFIGS = REPOSITORY / "configs" / "studies" / "language"
 DATA_SETS = ("phantoms", "head_ct")
@@ -30,23 +26,11 @@ TINY_OPTIONS = {
 
 
 def parse_arguments(arguments):
-    parser = argparse.ArgumentParser(prog="launch/study language", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="run.seed = 1 to this (default 3)")
+    parser = parser_of("language", "base", __doc__)
     parser.add_argument("--data", nargs="+", choices=DATA_SETS, default=list(DATA_SETS), help="(default: both)")
-    parser.add_argument("--only", nargs="+", metavar="CONDITION", help="these conditions, and base (default: all)")
-    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
-    parser.add_argument("--folder", type=Path, help="of the runs (default runs/studies/language)")
-    parser.add_argument("--output", type=Path, help="of language.md and language.json (default docs/results)")
-    parser.add_argument("--tiny", action="store_true", help="phantoms and a few steps, to see that everything works")
-    parsed = parser.parse_args(arguments)
-    if parsed.seeds < 1 or parsed.ranks < 1:
-        parser.error("--seeds and --ranks are at least 1")
+    parsed = parse(parser, arguments)
     if parsed.tiny:
         parsed.data = ["phantoms"]
-    if parsed.tiny:  # apart from the real ones
-        parsed.folder = parsed.folder or Path("runs/studies/language_tiny")
-        parsed.output = parsed.output or parsed.folder / "results"
-    parsed.folder, parsed.output = parsed.folder or Path("runs/studies/language"), parsed.output or Path("docs/results")
     return parsed
 
 
@@ -137,21 +121,16 @@ def settings_of(data):
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def report_of(study, conditions, command):
-    seeds = range(1, study.seeds + 1)
-    data_sets = {}
-    for data in study.data:
-        data_sets[data] = {condition["name"]: [figures_of(study, data, condition, seed) for seed in seeds]
-                           for condition in conditions}
-    return {"command": command, "commit": commit(), "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "ranks": study.ranks, "cores": os.cpu_count(), "is_tiny": study.tiny, "seeds": list(seeds),
-            "conditions": conditions, "settings": {data: settings_of(data) for data in study.data},
-            "results": data_sets}
+def report_of(study, conditions, arguments):
+    report = head_of_report(study, arguments)
+    results = {data: {condition["name"]: [figures_of(study, data, condition, seed) for seed in report["seeds"]]
+                      for condition in conditions} for data in study.data}
+    return report | {"conditions": conditions, "settings": {data: settings_of(data) for data in study.data},
+                     "results": results}
 
 
 def main(arguments):
     study = parse_arguments(arguments)
-    study.folder, study.output = study.folder.resolve(), study.output.resolve()
     conditions = load_conditions(CONFIGS / "conditions.json", study.only, "base")
     # Seeds outermost: stopped early, the study has whole rounds.
     for seed in range(1, study.seeds + 1):
@@ -159,11 +138,8 @@ def main(arguments):
             for condition in conditions:
                 carry_out(run_folder_of(study, data, condition["name"], seed), command_of(study, data, condition, seed),
                           f"{data}, {condition['name']}, seed {seed}")
-    report = report_of(study, conditions, " ".join(["launch/study", "language", *arguments]))
-    study.output.mkdir(parents=True, exist_ok=True)
-    (study.output / "language.json").write_text(json.dumps(report, indent=1) + "\n")
-    (study.output / "language.md").write_text(study_language_page.page_of(report))
-    say(f"results: {study.output / 'language.md'}")
+    report = report_of(study, conditions, arguments)
+    write_results(study, report, study_language_page.page_of(report))
 
 
 if __name__ == "__main__":

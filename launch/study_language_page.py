@@ -166,9 +166,7 @@ def head(report):
              "One factor at a time is changed around a base point, on a laptop's scale: small networks, about a minute of "
              "stage 1 and half a minute of stage 2. What it shows holds there; it is no statement about networks of the "
              "published size.", "",
-             "The base's norms have one channel to a group, the default's 32 groups of 16 channels. That proved to be what "
-             "LEDA suffered from in small networks ([autoencoder](../methods/autoencoder.md)): the conditions with 4 groups are "
-             "the ones to look at.", "",
+             *(line for condition in report["conditions"] if "remark" in condition for line in (condition["remark"], "")),
              f"Command: `{report['command']}`, page of {report['date']} at commit {report['commit']}; runs at commit "
              f"{', '.join(commits)}. {len(runs)} runs of {report['ranks']} ranks x 1 thread on {report['cores']} cores, "
              f"{minutes:.0f} minutes. run.seed = {', '.join(map(str, report['seeds']))}: first weights, data order, "

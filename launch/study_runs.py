@@ -1,10 +1,12 @@
 """Runs of a study, each one leda_dist_train: those that have ended are kept, an interrupted one goes on."""
 
+import argparse
 import json
 import os
 import subprocess
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 from revision import REPOSITORY, commit
 
@@ -16,6 +18,49 @@ def say(text):
 
 
 INTERRUPTIONS = (12, 13, 85, 86)  # exit codes after which the same command goes on (docs/exit_codes.md)
+
+
+def parser_of(study, base, description):
+    """The options that all studies have; the caller adds its own, then calls parse."""
+    parser = argparse.ArgumentParser(prog=f"launch/study {study}", description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(study=study)
+    parser.add_argument("--seeds", type=int, default=3, help="run.seed = 1 to this (default 3)")
+    parser.add_argument("--only", nargs="+", metavar="CONDITION",
+                        help=f"these conditions, {base}, and those that any of them departs from (default: all)")
+    parser.add_argument("--ranks", type=int, default=2, help="MPI ranks of a run (default 2)")
+    parser.add_argument("--folder", type=Path, help=f"of the runs (default runs/studies/{study})")
+    parser.add_argument("--output", type=Path, help=f"of {study}.md and {study}.json (default docs/results)")
+    parser.add_argument("--tiny", action="store_true", help="a few steps on tiny phantoms, to see that everything works; "
+                        f"in runs/studies/{study}_tiny, results too")
+    return parser
+
+
+def parse(parser, arguments):
+    """Checked, with whole paths of folder and output."""
+    parsed = parser.parse_args(arguments)
+    if parsed.seeds < 1 or parsed.ranks < 1:
+        parser.error("--seeds and --ranks are at least 1")
+    if parsed.tiny:  # apart from the real ones
+        parsed.folder = parsed.folder or Path(f"runs/studies/{parsed.study}_tiny")
+        parsed.output = parsed.output or parsed.folder / "results"
+    parsed.folder = (parsed.folder or Path(f"runs/studies/{parsed.study}")).resolve()
+    parsed.output = (parsed.output or Path("docs/results")).resolve()
+    return parsed
+
+
+def write_results(study, report, page):
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / f"{study.study}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (study.output / f"{study.study}.md").write_text(page)
+    say(f"results: {study.output / study.study}.md")
+
+
+def head_of_report(study, arguments):
+    """What every report says of itself: command, commit, date, ranks, cores, seeds."""
+    return {"command": " ".join(["launch/study", study.study, *arguments]), "commit": commit(),
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "ranks": study.ranks,
+            "cores": os.cpu_count(), "is_tiny": study.tiny, "seeds": list(range(1, study.seeds + 1))}
 
 
 def load_conditions(path, only, base):
