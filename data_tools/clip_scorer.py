@@ -88,14 +88,21 @@ class ClipScorer:
         self.std = torch.tensor(std, device=device).view(1, 3, 1, 1)
         self.image_size = self.model.config.vision_config.image_size
 
-    @torch.no_grad()
-    def prompt_features(self, texts: list[str]) -> torch.Tensor:
-        """[texts, channels], of length 1: one pass of the text tower per text."""
+    def encoded_texts(self, texts: list[str]) -> torch.Tensor:
+        """[texts, channels], of length 1: one pass of the text tower per text. Gradients pass."""
         limit = self.model.config.text_config.max_position_embeddings
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
         pooled = self.model.text_model(input_ids=tokens["input_ids"].to(self.device),
                                        attention_mask=tokens["attention_mask"].to(self.device)).pooler_output
         return normalised(self.model.text_projection(pooled))
+
+    def encoded_pixels(self, pixels: torch.Tensor) -> torch.Tensor:
+        """prepared() images -> [images, channels], of length 1. Gradients pass."""
+        return normalised(self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output))
+
+    @torch.no_grad()
+    def prompt_features(self, texts: list[str]) -> torch.Tensor:
+        return self.encoded_texts(texts)
 
     def word_features(self, words: list[str], prompts: list[str], batch: int) -> torch.Tensor:
         """[words, channels], of length 1: of several prompts the mean of their features."""
@@ -120,8 +127,7 @@ class ClipScorer:
     @torch.no_grad()
     def image_features(self, images_hu: np.ndarray) -> torch.Tensor:
         """[images, channels], of length 1."""
-        pooled = self.model.vision_model(pixel_values=self.prepared(images_hu)).pooler_output
-        return normalised(self.model.visual_projection(pooled))
+        return self.encoded_pixels(self.prepared(images_hu))
 
 
 def cached_word_features(scorer: ClipScorer, words: list[str], prompts: list[str], key: dict, folder: pathlib.Path,

@@ -54,17 +54,10 @@ def caption(random, salience_of_slice):
     return PROMPT.replace("{}", random.choice(TISSUE_TERMS[TISSUES[tissue]].split()))
 
 
-def text_features(scorer, texts):
-    limit = scorer.model.config.text_config.max_position_embeddings
-    tokens = scorer.tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    return clip_scorer.normalised(scorer.model.text_projection(scorer.model.text_model(**tokens).pooler_output))
-
-
 def contrastive_loss(scorer, pixels, texts):
     """texts: those of the images, in their order, then texts of none. Symmetric over images and their texts."""
-    pooled = scorer.model.vision_model(pixel_values=pixels).pooler_output
-    images = clip_scorer.normalised(scorer.model.visual_projection(pooled))
-    logits = scorer.model.logit_scale.exp() * images @ text_features(scorer, texts).T
+    images = scorer.encoded_pixels(pixels)
+    logits = scorer.model.logit_scale.exp() * images @ scorer.encoded_texts(texts).T
     right = torch.arange(len(images))
     cross_entropy = torch.nn.functional.cross_entropy
     return (cross_entropy(logits, right) + cross_entropy(logits[:, : len(images)].T, right)) / 2
