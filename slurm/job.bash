@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Read by the batch scripts of this folder: runs a program on all ranks of the job, passes the cluster's warning on to
 # it, and does what its exit code asks for. Explained in docs/slurm.md.
-# shellcheck source=launch/messages.bash
-source "$(dirname "${BASH_SOURCE[0]}")/../launch/messages.bash"
+# shellcheck source=launch/support/script_support.bash
+source "$(dirname "${BASH_SOURCE[0]}")/../launch/support/script_support.bash"
 
 warned=0      # USR1 has come: save and leave
 terminated=0  # TERM has come: Slurm ends this job

@@ -1,4 +1,4 @@
-"""launch/count_tests.py on made-up runs of ctest: what it counts, what it calls a failure, and what CI forbids.
+"""launch/support/count_tests.py on made-up runs of ctest: what it counts, what it calls a failure, and what CI forbids.
 
 usage: python launch_count_tests.py     (needs ctest on the PATH)
 """
@@ -52,7 +52,7 @@ class CountTests(unittest.TestCase):
             subprocess.run(["ctest", "--test-dir", self.build, "--output-junit", junit], capture_output=True)
         environment = {**os.environ, "CI": "true" if ci else ""}
         done = subprocess.run(
-            [sys.executable, REPOSITORY / "launch" / "count_tests.py", self.build],
+            [sys.executable, REPOSITORY / "launch" / "support" / "count_tests.py", self.build],
             capture_output=True, text=True, env=environment,
         )
         self.assertEqual(done.stderr, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
-import scaling_model as model  # noqa: E402
+from benchmarks import scaling_model as model  # noqa: E402
 
 GIGABIT = 1e9 / 8
 FREE = model.Link(0.0, float("inf"))

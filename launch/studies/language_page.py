@@ -1,7 +1,7 @@
 """The result page of launch/study language, from its JSON report: means over seeds with 95 % t intervals, and paired
 differences. It says what the intervals say and nothing more."""
 
-from seed_table import cell, differences, excludes_zero, is_number, table
+from studies.seed_table import cell, differences, excludes_zero, is_number, table
 
 TITLES = {"phantoms": "Phantoms", "head_ct": "Head CT (one patient)"}
 MATCHES = ("tissue_match_balanced", "balanced_match", "tissue_match_non_air", "tissue_match")  # the first that a run has

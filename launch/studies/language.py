@@ -1,16 +1,19 @@
 """launch/study language: trains and evaluates the conditions of configs/studies/language on both data sets.
 
 One factor at a time around a base point, each with several seeds. Every run is one leda_dist_train; those that have
-ended are kept, an interrupted one goes on. Collects the figures into JSON, and study_language_page makes the page.
+ended are kept, an interrupted one goes on. Collects the figures into JSON, and language_page makes the page.
 """
 
 import json
 import statistics
 import sys
+from pathlib import Path
 
-import study_language_page
-from revision import REPOSITORY
-from study_runs import DIED, carry_out, head_of_report, load_conditions, parse, parser_of, write_results
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launch/, wherever this is started from
+
+from studies import language_page  # noqa: E402
+from studies.runs import DIED, carry_out, head_of_report, load_conditions, parse, parser_of, write_results  # noqa: E402
+from support.revision import REPOSITORY  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs" / "studies" / "language"
 DATA_SETS = ("phantoms", "head_ct")
@@ -139,7 +142,7 @@ def main(arguments):
                 carry_out(run_folder_of(study, data, condition["name"], seed), command_of(study, data, condition, seed),
                           f"{data}, {condition['name']}, seed {seed}")
     report = report_of(study, conditions, arguments)
-    write_results(study, report, study_language_page.page_of(report))
+    write_results(study, report, language_page.page_of(report))
 
 
 if __name__ == "__main__":

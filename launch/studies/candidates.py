@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from revision import REPOSITORY
-from seed_table import cell, table
-from study_runs import carry_out, head_of_report, load_conditions, parse, parser_of, say, write_results
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launch/, wherever this is started from
+
+from studies.runs import carry_out, head_of_report, load_conditions, parse, parser_of, say, write_results  # noqa: E402
+from studies.seed_table import cell, table  # noqa: E402
+from support.revision import REPOSITORY  # noqa: E402
 
 CONFIG = "configs/word_maps.cfg"
 CONDITIONS = REPOSITORY / "configs" / "studies" / "candidates" / "conditions.json"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Read by the scripts of this folder: where the project lies, how they speak, and how they end when they cannot go on.
+# Read by the commands of launch/ and the scripts of slurm/: where the project lies, how they speak, and how they end when they cannot go on.
 # shellcheck disable=SC2034  # the scripts that read this file use these
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 exit_usage=2          # an option that the script does not know
 exit_administrator=3  # system packages are missing and only an administrator can install them
 exit_disk=4           # too little free disk

@@ -1,4 +1,4 @@
-"""What launch/benchmark checkpoint measures: python benchmark_checkpoint.py [OPTIONS], see launch/benchmark --help."""
+"""What launch/benchmark checkpoint measures: python checkpoint.py [OPTIONS], see launch/benchmark --help."""
 
 import argparse
 import datetime
@@ -11,11 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import benchmark_checkpoint_page
-import scaling_model as model
-from benchmark_distributed import machine, say
-from revision import commit
-from step_runs import DDP_PYTHON, PROGRAM, REPOSITORY, RunFailed, environment, run_program
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launch/, wherever this is started from
+
+from benchmarks import checkpoint_page, scaling_model as model  # noqa: E402
+from benchmarks.distributed import machine, say  # noqa: E402
+from benchmarks.step_runs import DDP_PYTHON, PROGRAM, RunFailed, environment, run_program  # noqa: E402
+from support.revision import REPOSITORY, commit  # noqa: E402
 
 TORCH_SCRIPT = REPOSITORY / "tests" / "benchmarks" / "torch_checkpoint.py"
 TIMEOUT_SECONDS = 900
@@ -92,7 +93,7 @@ def measure_pause(folder, options):
             "num_bytes": saves[0]["checkpoint_bytes"], "pause_seconds": pause,
             "write_seconds": model.median([line["checkpoint_write_seconds"] for line in saves]),
             "share": pause / (cadence * step_seconds + pause),
-            "share_at_default": pause / (benchmark_checkpoint_page.DEFAULT_CADENCE * step_seconds + pause)}
+            "share_at_default": pause / (checkpoint_page.DEFAULT_CADENCE * step_seconds + pause)}
 
 
 def read_options():
@@ -123,7 +124,7 @@ def main():
     report["load_at_end"] = os.getloadavg()[0]
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "benchmark_checkpoint.json").write_text(json.dumps(report, indent=1) + "\n")
-    page = benchmark_checkpoint_page.page_of(report)
+    page = checkpoint_page.page_of(report)
     (options.output / "benchmark_checkpoint.md").write_text(page)
     print(page)
 

@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-from revision import REPOSITORY, commit
+from support.revision import REPOSITORY, commit
 
 DIED = 14  # exit code: a network died or diverged, which is a result
 

@@ -1,4 +1,4 @@
-"""What launch/benchmark distributed measures: python benchmark_distributed.py [OPTIONS], see launch/benchmark --help."""
+"""What launch/benchmark distributed measures: python distributed.py [OPTIONS], see launch/benchmark --help."""
 
 import argparse
 import datetime
@@ -11,12 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import benchmark_page
-import scaling_model as model
-from benchmark_page import PARTS
-from revision import commit
-from shaped_link import ShapedLink
-from step_runs import DDP_PYTHON, REPOSITORY, DdpSetting, Network, run_ddp, run_leda, run_program
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # launch/, wherever this is started from
+
+from benchmarks import distributed_page, scaling_model as model  # noqa: E402
+from benchmarks.distributed_page import PARTS  # noqa: E402
+from benchmarks.network_shaping import ShapedLink  # noqa: E402
+from benchmarks.step_runs import DDP_PYTHON, DdpSetting, Network, run_ddp, run_leda, run_program  # noqa: E402
+from support.revision import REPOSITORY, commit  # noqa: E402
 
 NETWORKS = (Network("RED-CNN 96, 128 x 128", 96, 128), Network("RED-CNN 256, 40 x 40", 256, 40))
 TINY_NETWORKS = (Network("RED-CNN 4, 32 x 32", 4, 32),)
@@ -243,7 +244,7 @@ def write_report(report, folder):
     """The page, which is also written, as is the JSON report."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "benchmark_distributed.json").write_text(json.dumps(report, indent=1) + "\n")
-    page = benchmark_page.page_of(report)
+    page = distributed_page.page_of(report)
     (folder / "benchmark_distributed.md").write_text(page)
     return page
 

@@ -9,7 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from support.revision import REPOSITORY
+
 PROGRAM = Path(os.environ.get("LEDA_BINARY_FOLDER", REPOSITORY / "build")) / "bin" / "distributed_benchmark"
 DDP_PYTHON = REPOSITORY / ".deps" / "python" / "bin" / "python"
 DDP_SCRIPT = REPOSITORY / "tests" / "benchmarks" / "ddp_step.py"
