@@ -18,7 +18,7 @@ from support.revision import REPOSITORY  # noqa: E402
 
 CONFIG = "configs/word_maps.cfg"
 CONDITIONS = REPOSITORY / "configs" / "studies" / "candidates" / "conditions.json"
-MAKE_CLIP = REPOSITORY / "tests" / "language" / "phantom_clip.py"
+MAKE_CLIP = REPOSITORY / "tests" / "support" / "phantom_clip.py"
 SCORE_WORDS = REPOSITORY / "data_tools" / "score_words.py"
 CLIP_STEPS = 600
 WINDOW_HU = ("-1000", "1000")  # air, fat and bone apart from each other; the CLIP made here learns with it

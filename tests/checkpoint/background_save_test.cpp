@@ -176,9 +176,8 @@ TEST(SplitSave, IsTheSameInEveryByteOnAnyNumberOfRanks) {
 TEST(SplitSave, PythonReadsIt) {
   const TemporaryFolder folder;
   save_split(folder.path(), 2, true);
-  const auto result =
-      test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_store_test.py {}", LEDA_TEST_PYTHON,
-                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
+  const auto result = test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_reader.py {}", LEDA_TEST_PYTHON,
+                                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("networks weight [[5.0, 6.0, 7.0], [8.0, 9.0, 10.0]] vocabulary=0123456789abcdef\n"),
             std::string::npos)

@@ -273,9 +273,8 @@ TEST(CheckpointStore, ForeignOnesArePassedOverWithTheReason) {
 TEST(CheckpointStore, PythonReadsAndVerifiesACheckpoint) {
   const TemporaryFolder folder;
   LoneStore(folder.path()).store.save_last(5, small_content(5), kProvenance);
-  const auto result =
-      test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_store_test.py {}", LEDA_TEST_PYTHON,
-                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
+  const auto result = test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_reader.py {}", LEDA_TEST_PYTHON,
+                                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string expected =
       "step 5 last True identity net-1\n"

@@ -1,4 +1,4 @@
-// Small shards whose values follow a formula that tests/data/shard_test.py knows too.
+// Small shards whose values follow a formula that tests/data/shard_reference.py knows too.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -65,8 +65,8 @@ inline std::string message_of_error(base::ExitCode exit_code, const std::functio
 }
 
 inline void run_shard_script(const std::string& arguments) {
-  const CommandResult result =
-      run_command(fmt::format("{} {}/tests/data/shard_test.py {}", LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, arguments));
+  const CommandResult result = run_command(
+      fmt::format("{} {}/tests/data/shard_reference.py {}", LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, arguments));
   ASSERT_EQ(result.exit_code, 0) << result.output;
 }
 

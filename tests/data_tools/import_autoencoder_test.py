@@ -13,15 +13,14 @@ import unittest
 import safetensors
 import torch
 
-from tool_case import REPOSITORY, ToolCase
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
 
 import import_autoencoder  # noqa: E402
+import published_network  # noqa: E402
 import vocabulary_file  # noqa: E402
 from checkpoint_tensors import load_state_dict  # noqa: E402
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "training"))
-
-import published_network  # noqa: E402
+from tool_case import ToolCase  # noqa: E402
 
 
 class Touch:

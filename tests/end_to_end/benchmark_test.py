@@ -11,13 +11,13 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from leda_job import REPOSITORY, environment
-
-sys.path.insert(0, str(REPOSITORY / "launch"))
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
 from benchmarks import checkpoint_page, distributed, distributed_page  # noqa: E402
 from benchmarks.network_shaping import ShapedLink  # noqa: E402
 from benchmarks.step_runs import DDP_PYTHON  # noqa: E402
+from leda_job import environment  # noqa: E402
 
 
 def measure(folder, *arguments):

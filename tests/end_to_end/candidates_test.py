@@ -17,11 +17,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from leda_job import PROGRAMS, REPOSITORY, environment
-
-sys.path[:0] = [str(REPOSITORY / "launch"), str(REPOSITORY / "tests" / "language")]
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
 import phantom_clip  # noqa: E402
+from leda_job import PROGRAMS, environment  # noqa: E402
 from studies import candidates  # noqa: E402
 from tissue_terms import TISSUE_TERMS  # noqa: E402
 

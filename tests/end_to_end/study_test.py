@@ -14,10 +14,10 @@ from pathlib import Path
 
 from scipy import stats
 
-from leda_job import PROGRAMS, REPOSITORY, TRAIN, environment
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
-sys.path.insert(0, str(REPOSITORY / "launch"))
-
+from leda_job import PROGRAMS, TRAIN, environment  # noqa: E402
 from studies import language, language_page as page, seed_table  # noqa: E402
 from studies.runs import load_conditions  # noqa: E402
 

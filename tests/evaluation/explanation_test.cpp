@@ -129,7 +129,7 @@ TEST_F(Explain, PageIsWellFormedSelfContainedAndEscapesEveryWord) {
   const ExplainedSlices slices = *explain_with(options(2), alone);
   write_explanation(folder_.path() / "out", slices, data_, nasty_vocabulary(), {.data_folder = "a&b"}, {}, alone);
   const auto page = folder_.path() / "out" / "explanation.html";
-  const std::string script = std::string(LEDA_SOURCE_FOLDER) + "/tests/evaluation/check_page.py";
+  const std::string script = std::string(LEDA_SOURCE_FOLDER) + "/tests/support/offline_page_reader.py";
   const test::CommandResult result =
       test::run_command(fmt::format("{} {} {}", LEDA_TEST_PYTHON, script, page.string()));
   EXPECT_EQ(result.exit_code, 0) << result.output;

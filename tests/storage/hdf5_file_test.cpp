@@ -26,7 +26,7 @@ const std::vector<std::string> kTexts{"lung", "Gefäß", "", "long enough to set
 
 void run_python(const std::string& arguments) {
   const test::CommandResult result = test::run_command(std::string(LEDA_TEST_PYTHON) + " " + LEDA_SOURCE_FOLDER +
-                                                       "/tests/storage/hdf5_file_test.py " + arguments);
+                                                       "/tests/storage/hdf5_file_reference.py " + arguments);
   ASSERT_EQ(result.exit_code, 0) << result.output;
 }
 

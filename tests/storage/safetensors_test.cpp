@@ -134,7 +134,7 @@ TEST(Safetensors, PublishedPackageReadsWhatIsWritten) {
   const TensorArchive archive = every_type();
   save_safetensors(file, archive);
   const auto result =
-      test::run_command(fmt::format("{} {}/tests/storage/safetensors_test.py read {} {}", LEDA_TEST_PYTHON,
+      test::run_command(fmt::format("{} {}/tests/storage/safetensors_reference.py read {} {}", LEDA_TEST_PYTHON,
                                     LEDA_SOURCE_FOLDER, file.string(), summary.string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string text = "\n" + read_text_file(summary);
@@ -153,7 +153,7 @@ TEST(Safetensors, PublishedPackageReadsWhatIsWritten) {
 TEST(Safetensors, ReadsWhatThePublishedPackageWrites) {
   const test::TemporaryFolder folder;
   const fs::path file = folder.path() / "python.safetensors";
-  const auto result = test::run_command(fmt::format("{} {}/tests/storage/safetensors_test.py write {}",
+  const auto result = test::run_command(fmt::format("{} {}/tests/storage/safetensors_reference.py write {}",
                                                     LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, file.string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const TensorArchive archive = load_safetensors(file);

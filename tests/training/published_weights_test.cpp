@@ -36,7 +36,7 @@ class PublishedWeights : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = std::make_unique<test::TemporaryFolder>();
-    const auto made = run_python("tests/training/published_network.py " + folder_->path().string());
+    const auto made = run_python("tests/support/published_network.py " + folder_->path().string());
     ASSERT_EQ(made.exit_code, 0) << made.output;
     report_ = import(path("published.ckpt"), path("autoencoder.safetensors"));
     ASSERT_EQ(report_.exit_code, 0) << report_.output;

@@ -6,8 +6,12 @@ command is repeated until it ends with 0.
 
 import dataclasses
 import random
+import sys
+from pathlib import Path
 
-from leda_job import PHANTOM_OPTIONS, TINY_OPTIONS
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import PHANTOM_OPTIONS, TINY_OPTIONS  # noqa: E402
 
 SEED = 5
 STEPS = 8

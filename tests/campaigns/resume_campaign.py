@@ -16,11 +16,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from campaign_page import commit, machine, say
-from leda_job import (INJECTOR, TRAIN, as_arguments, checkpoints, differing_files, final_files, log_lines, newest_step,
-                      run)
-from resume_cases import (FOLDERS, HORIZON_STEPS, HORIZONS, OPTIONS, PLAIN, RANKS, SEED, STAGES, STEPS, TIME_LIMIT, Move,
-                          all_cases, all_moves)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from campaign_page import commit, machine, say  # noqa: E402
+from leda_job import (INJECTOR, TRAIN, as_arguments, checkpoints, differing_files, final_files,  # noqa: E402
+                      log_lines, newest_step, run)
+from resume_cases import (FOLDERS, HORIZON_STEPS, HORIZONS, OPTIONS, PLAIN, RANKS, SEED, STAGES, STEPS,  # noqa: E402
+                          TIME_LIMIT, Move, all_cases, all_moves)
 
 AT_ONCE = 3  # runs; half of their time they wait for mpirun to end
 MAX_STARTS = 100
@@ -295,7 +297,7 @@ def head_of(title, kind, outcomes, num_starts, head):
         f"- commit {head['commit']}; {machine()}; "
         f"{(time.monotonic() - head['started']) / 60:.0f} minutes; {time.strftime('%Y-%m-%d', time.gmtime())}",
         "- 5 of 12 slices a step, learning rate with warm-up and decline, clipping; the discriminator acts from the fifth "
-        f"update on; options: `tests/end_to_end/resume_cases.py`; seed {SEED}",
+        f"update on; options: `tests/campaigns/resume_cases.py`; seed {SEED}",
     ]
 
 

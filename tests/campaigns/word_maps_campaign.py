@@ -16,8 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from campaign_page import commit, machine, say
-from leda_job import REPOSITORY, TRAIN, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from campaign_page import commit, machine, say  # noqa: E402
+from leda_job import REPOSITORY, TRAIN, run  # noqa: E402
 
 CONFIG = "configs/word_maps.cfg"
 WANTED = 0.8

@@ -20,8 +20,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from campaign_page import commit, machine, say
-from leda_job import INJECTOR, PHANTOM_OPTIONS, TINY_OPTIONS, TRAIN, as_arguments, environment, kill_all
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from campaign_page import commit, machine, say  # noqa: E402
+from leda_job import INJECTOR, PHANTOM_OPTIONS, TINY_OPTIONS, TRAIN, as_arguments, environment, kill_all  # noqa: E402
 
 SEED = 20
 TIMEOUT = 4.0        # distributed.timeout_seconds

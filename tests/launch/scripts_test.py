@@ -1,6 +1,6 @@
 """The scripts of launch/ as a user meets them: messages and exit codes, without installing or building anything.
 
-usage: python launch_scripts.py
+usage: python scripts_test.py
 """
 
 import os

@@ -8,9 +8,6 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "data_tools"))
-
 
 class ToolCase(unittest.TestCase):
     def setUp(self):

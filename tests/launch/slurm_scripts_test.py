@@ -1,6 +1,6 @@
 """The scripts of slurm/ without a Slurm: made-up srun, scontrol, sbatch and apptainer say what they were called with.
 
-usage: python launch_slurm_scripts.py
+usage: python slurm_scripts_test.py
 """
 
 import subprocess

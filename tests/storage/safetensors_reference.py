@@ -1,7 +1,7 @@
 """Reads and writes safetensors files with the published package, for safetensors_test.cpp.
 
-safetensors_test.py read FILE SUMMARY: what the package finds in FILE, one line a tensor: name, type, shape, bytes.
-safetensors_test.py write FILE: an archive with known content.
+safetensors_reference.py read FILE SUMMARY: what the package finds in FILE, one line a tensor: name, type, shape, bytes.
+safetensors_reference.py write FILE: an archive with known content.
 """
 import sys
 

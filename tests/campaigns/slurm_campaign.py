@@ -11,9 +11,11 @@ import time
 import traceback
 from pathlib import Path
 
-from campaign_page import commit, mpirun_version, output_of, say
-from leda_job import checkpoints, endless, last_step, run
-from slurm_test import NUM_STEPS, SlurmTestCase
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from campaign_page import commit, mpirun_version, output_of, say  # noqa: E402
+from leda_job import checkpoints, endless, last_step, run  # noqa: E402
+from slurm_job import NUM_STEPS, SlurmTestCase  # noqa: E402
 
 
 class Campaign(SlurmTestCase):

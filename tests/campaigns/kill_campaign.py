@@ -22,12 +22,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from campaign_page import commit, machine, say
-from disk_model import STATES, Disk, read_journal, read_tree, write_tree
-from leda_job import (PROGRAMS, TRAIN, Running, as_arguments, checkpoints, differing_files, final_files, kill_all,
-                      log_lines)
-from power_loss_scan import scan
-from resume_cases import FOLDERS, OPTIONS, STAGES, STEPS
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from campaign_page import commit, machine, say  # noqa: E402
+from disk_model import STATES, Disk, read_journal, read_tree, write_tree  # noqa: E402
+from leda_job import (PROGRAMS, TRAIN, Running, as_arguments, checkpoints, differing_files, final_files,  # noqa: E402
+                      kill_all, log_lines)
+from power_loss_scan import scan  # noqa: E402
+from resume_cases import FOLDERS, OPTIONS, STAGES, STEPS  # noqa: E402
 
 FILE_FAULTS = PROGRAMS.parent / "lib" / "file_faults.so"
 AT_ONCE = 2

@@ -3,12 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from leda_job import REPOSITORY
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "launch"))
 
-sys.path.insert(0, str(REPOSITORY / "launch"))
-
-from support.revision import commit  # noqa: E402, F401: part of what a page says
+from support.revision import REPOSITORY, commit  # noqa: E402, F401: the commit is part of what a page says
 
 
 def say(text):

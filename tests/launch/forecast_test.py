@@ -1,6 +1,6 @@
 """launch/forecast: the model in cases that can be worked out by hand, and the command on a made-up trace.
 
-usage: python launch_forecast.py
+usage: python forecast_test.py
 """
 
 import json

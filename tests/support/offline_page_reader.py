@@ -1,4 +1,4 @@
-"""usage: check_page.py FILE.html: refuses a page that is not well-formed or asks for anything from outside.
+"""usage: offline_page_reader.py FILE.html: refuses a page that is not well-formed or asks for anything from outside.
 
 Prints the number of pictures, then the texts of all table cells, one a line.
 """

@@ -1,5 +1,5 @@
-"""usage: scikit_image_metrics.py FOLDER ROWS COLUMNS
-RMSE, PSNR, SSIM of x.raw against y.raw (data range 1), and RMSE and SSIM over the non-zero pixels of mask.raw."""
+"""usage: image_metrics_reference.py FOLDER ROWS COLUMNS
+scikit-image's RMSE, PSNR, SSIM of x.raw against y.raw (data range 1), and RMSE and SSIM over the non-zero pixels of mask.raw."""
 import sys
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Mistakes put into our own NCCL code on purpose: for each, the mutated file is compiled, a test program is linked with
 it in place of the right one, and its tests must fail. Shows that the tests on the fake GPU see such mistakes.
 
-usage: python nccl_mutants.py BUILD_FOLDER [NAME...]    names limit it to these mutants
+usage: python nccl_mutants_test.py BUILD_FOLDER [NAME...]    names limit it to these mutants
 """
 
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""usage: classical_denoisers.py FOLDER ROWS COLUMNS SIGMA H
+"""usage: classical_denoisers_reference.py FOLDER ROWS COLUMNS SIGMA H
 Writes the Gaussian filter of SciPy, non-local means by its definition (patch 5, distance 6, mirrored border, pixel by
 pixel) and scikit-image's fast non-local means of image.raw."""
 import sys

@@ -1,6 +1,6 @@
 """launch/support/count_tests.py on made-up runs of ctest: what it counts, what it calls a failure, and what CI forbids.
 
-usage: python launch_count_tests.py     (needs ctest on the PATH)
+usage: python count_tests_test.py     (needs ctest on the PATH)
 """
 
 import os
