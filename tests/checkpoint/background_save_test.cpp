@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
@@ -232,13 +233,11 @@ std::string failure_of(const SaveJob& job) {
   SaveProgress progress;
   test::KeptConsole kept;
   try {
-    run_save(job, large_content(5), progress, kept.console());
+    const auto error = test::thrown_error([&] { run_save(job, large_content(5), progress, kept.console()); });
+    return error ? error->what() : "";
   } catch (const Abandoned& reason) {
     return std::string("abandoned: ") + reason.what();
-  } catch (const base::Error& error) {
-    return error.what();
   }
-  return "";
 }
 
 TEST(SplitSave, AWriterSaysInItsRecordThatItFailed) {

@@ -8,12 +8,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <sstream>
 #include <string>
 
-#include "base/error.hpp"
 #include "data/shard_writer.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 
 namespace leda::test {
@@ -50,18 +49,6 @@ inline std::string bytes_of(const std::filesystem::path& path) {
   std::ostringstream bytes;
   bytes << std::ifstream(path, std::ios::binary).rdbuf();
   return bytes.str();
-}
-
-// The message of the Error that `action` throws; a failure of the test where it throws none or another code.
-inline std::string message_of_error(base::ExitCode exit_code, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), exit_code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
 }
 
 inline void run_shard_script(const std::string& arguments) {

@@ -21,6 +21,7 @@
 #include "evaluation/evaluation_report.hpp"
 #include "storage/durable_file.hpp"
 #include "tests/evaluation/disc_dataset.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -177,13 +178,8 @@ TEST_F(Evaluation, RefusesAnswersThatAreNotFinite) {
   const Method broken{.name = "broken", .seed = 2, .denoise = [](const at::Tensor& low_dose) {
                         return at::full_like(low_dose, std::numeric_limits<double>::quiet_NaN());
                       }};
-  try {
-    evaluate_alone({broken});
-    FAIL() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
-    EXPECT_NE(error.text().what.find("\"broken\" (seed 2)"), std::string::npos);
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::non_finite, [&] { evaluate_alone({broken}); });
+  EXPECT_NE(error.text().what.find("\"broken\" (seed 2)"), std::string::npos);
 }
 
 TEST_F(Evaluation, TableNamesAllThatIsNeededToReadIt) {

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
 #include "tests/language/tiny_word_scores.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::language {
@@ -173,13 +174,10 @@ TEST(ScoredCandidates, HaveTheCodebooksTypeAndNoGraphAndSkipAbsentLevels) {
 TEST(ScoredCandidates, ThresholdsThatDoNotFitAreRefused) {
   const Setting setting;
   const auto exit_code = [&](std::vector<double> thresholds, std::size_t num_levels) {
-    try {
-      const CandidateOptions options{.source = "scores", .thresholds = std::move(thresholds)};
+    const CandidateOptions options{.source = "scores", .thresholds = std::move(thresholds)};
+    return test::exit_code_of<base::ErrorOnAllRanks>([&] {
       const ScoredCandidates candidates(setting.words, setting.codebook, options, num_levels, setting.scores());
-    } catch (const base::ErrorOnAllRanks& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
+    });
   };
   EXPECT_EQ(exit_code({0.9, 0.6}, 2), base::ExitCode::finished);
   EXPECT_EQ(exit_code({0.9, 0.8}, 3), base::ExitCode::options);

@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "storage/safetensors.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "training/autoencoder_file.hpp"
@@ -67,14 +68,12 @@ class NetworkFiles : public testing::Test {
     change(archive);
     const std::filesystem::path changed = folder.path() / "changed.safetensors";
     storage::save_safetensors(changed, archive);
-    try {
-      path == denoiser_path ? (void)load_denoiser(changed, {}) : (void)load_autoencoder(changed, {});
-    } catch (const base::Error& fault) {
-      EXPECT_EQ(fault.exit_code(), base::ExitCode::data) << fault.what();
-      EXPECT_THAT(fault.what(), HasSubstr(changed.string()));
-      return fault.what();
-    }
-    return "";
+    const auto fault = test::thrown_error(
+        [&] { path == denoiser_path ? (void)load_denoiser(changed, {}) : (void)load_autoencoder(changed, {}); });
+    if (!fault) return "";
+    EXPECT_EQ(fault->exit_code(), base::ExitCode::data) << fault->what();
+    EXPECT_THAT(fault->what(), HasSubstr(changed.string()));
+    return fault->what();
   }
 
   static void remove_tensor(storage::TensorArchive& archive, const std::string& name) {
