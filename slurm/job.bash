@@ -4,6 +4,10 @@
 # shellcheck source=launch/support/script_support.bash
 source "$(dirname "${BASH_SOURCE[0]}")/../launch/support/script_support.bash"
 
+# Found at another place than the named one, this would be another version of the project.
+[[ -z ${LEDA_HOME-} || -e $LEDA_HOME/slurm/job.bash ]] || fail "$exit_platform" \
+  "LEDA_HOME=$LEDA_HOME is not the project's folder (no slurm/job.bash)." "Name it: LEDA_HOME=FOLDER sbatch ..."
+
 warned=0      # USR1 has come: save and leave
 terminated=0  # TERM has come: Slurm ends this job
 launcher_id=

@@ -3,6 +3,8 @@
 usage: python slurm_scripts_test.py
 """
 
+import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -27,11 +29,11 @@ class SlurmScripts(unittest.TestCase):
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)
 
-    def run_script(self, name, *arguments, in_job=True, **variables):
+    def run_script(self, name, *arguments, in_job=True, folder=SCRIPTS, **variables):
         environment = {"PATH": f"{self.programs}:/usr/bin:/bin", "LEDA_PROGRAMS": str(self.programs), **variables}
         if in_job:
             environment.update(SLURM_JOB_ID="7", SLURM_JOB_NAME="job", SLURM_NTASKS="4")
-        done = subprocess.run([SCRIPTS / name, *arguments], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+        done = subprocess.run([folder / name, *arguments], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
         return done.returncode, done.stdout
 
@@ -67,6 +69,35 @@ class SlurmScripts(unittest.TestCase):
         code, output = self.run_script("pretrain.sh", in_job=False)
         self.assertEqual(code, 2, output)
         self.assertIn("sbatch", output)
+
+    def test_a_copy_finds_the_project_as_slurm_runs_it(self):
+        """By LEDA_HOME, by the job's record, from whose Command the arguments are told apart, or where sbatch was called."""
+        project = self.folder / "a clone" / "slurm" / "leda.shared"
+        for folder in ("slurm", "launch"):
+            shutil.copytree(SCRIPTS.parent / folder, project / folder)
+        spool = self.folder / "spool" / "job00007"
+        spool.mkdir(parents=True)
+        submitted_here, record = {"SLURM_SUBMIT_DIR": str(project)}, f"   Command={project}/slurm/SCRIPT --x=/y/slurm/z.sh"
+        for name in ("pretrain.sh", "denoise.sh", "evaluate.sh"):
+            shutil.copy(SCRIPTS / name, spool / "slurm_script")
+            for code, command, variables in (
+                    (0, record, {}), (0, "   Command=(null)", submitted_here), (0, "", submitted_here),
+                    (0, "   Command=/elsewhere/slurm/SCRIPT", submitted_here), (0, "", {"LEDA_HOME": str(project)}),
+                    (5, record, {"LEDA_HOME": "/no"}), (5, "   Command=/elsewhere/slurm/SCRIPT", {}), (5, "", {})):
+                with self.subTest(script=name, command=command, **variables):
+                    self.fake("scontrol", f"echo 'JobId=7'; echo '{command.replace('SCRIPT', name)}'")
+                    found, output = self.run_script("slurm_script", "--help", folder=spool, **variables)
+                    self.assertEqual(found, code, output)
+                    self.assertIn(f"slurm/{name}" if code == 0 else "LEDA_HOME", output)
+        self.fake("scontrol", "exit 1")
+        code, output = self.run_script("slurm_script", "--help", folder=spool, **submitted_here)
+        self.assertEqual(code, 0, output)
+
+    def test_what_finds_the_project_is_the_same_in_all_batch_scripts(self):
+        """It stands in each of them, because it runs before anything else can be found."""
+        search = re.compile(r"^# Slurm runs a copy.*?^source [^\n]*job\.bash\"\n", re.MULTILINE | re.DOTALL)
+        found = {search.search((SCRIPTS / name).read_text())[0] for name in ("pretrain.sh", "denoise.sh", "evaluate.sh")}
+        self.assertEqual(len(found), 1, found)
 
     def test_arguments_and_settings_pass_through(self):
         code, output = self.run_script("pretrain.sh", "--run.folder=a b", SLURM_CPUS_PER_TASK="3", LEDA_SRUN_MPI="pmi2")
