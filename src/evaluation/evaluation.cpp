@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "evaluation/dead_network.hpp"
 #include "evaluation/prepared_slice.hpp"
+#include "evaluation/statistics.hpp"
 #include "evaluation/word_measurements.hpp"
 #include "evaluation/yardsticks.hpp"
 
@@ -19,7 +20,6 @@ namespace leda::evaluation {
 namespace {
 
 constexpr std::int64_t kNumFigures = 3;  // RMSE, PSNR, SSIM
-constexpr std::int64_t kMinPatientsToDraw = 5;
 
 // One image of each slice; a trained method is one candidate per seed.
 struct Candidate {
@@ -222,7 +222,7 @@ std::vector<MethodComparison> comparisons_of(const std::vector<MethodFigures>& r
   const auto first = std::find_if(rows.begin(), rows.end(), is_trained);
   std::vector<MethodComparison> comparisons;
   if (first == rows.end()) return comparisons;
-  const bool by_patient = static_cast<std::int64_t>(slices.patients.size()) >= kMinPatientsToDraw;
+  const bool by_patient = slices.patients.size() >= kMinPatientsToDraw;
   std::vector<std::string> units = slices.patient_of_slice;
   for (std::size_t i = 0; !by_patient && i < units.size(); ++i) units[i] = std::to_string(slices.ids[i]);
   for (auto second = first + 1; second != rows.end(); ++second) {

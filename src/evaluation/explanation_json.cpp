@@ -8,7 +8,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // JSON has no NaN and no infinity: they are written as null.
-Json json_of(const WordAgreement& agreement) {
+Json agreement_json(const WordAgreement& agreement) {
   Json json = Json::object();
   for (const AgreementFigure& figure : kAgreementFigures) json[figure.name] = agreement.*figure.value;
   return json;
@@ -17,11 +17,11 @@ Json json_of(const WordAgreement& agreement) {
 Json json_of(const AgreementRow& row) {
   Json json = {{"image", row.image},
                {"reference", "normal dose"},
-               {"mean", json_of(row.mean)},
-               {"deviation_over_patients", json_of(row.deviation_over_patients)},
+               {"mean", agreement_json(row.mean)},
+               {"deviation_over_patients", agreement_json(row.deviation_over_patients)},
                {"patients", Json::array()}};
   for (const PatientAgreement& patient : row.by_patient) {
-    Json entry = json_of(patient.mean);
+    Json entry = agreement_json(patient.mean);
     entry["patient"] = patient.patient;
     entry["num_slices"] = patient.num_slices;
     json["patients"].push_back(entry);

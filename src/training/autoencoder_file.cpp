@@ -13,8 +13,8 @@
 namespace leda::training {
 namespace {
 
-constexpr const char* kFormat = "leda-autoencoder";
-constexpr const char* kVersion = "1";
+constexpr const char* kAutoencoderFormat = "leda-autoencoder";
+constexpr const char* kAutoencoderVersion = "1";
 constexpr const char* kControl = "vocabulary_control";
 constexpr const char* kCodebook = "quantize.embedding.weight";
 
@@ -68,8 +68,8 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
                       const std::string& vocabulary_control) {
   storage::TensorArchive archive;
   append_network("", autoencoder.tensors(), archive);
-  archive.metadata = {{"format", kFormat},
-                      {"version", kVersion},
+  archive.metadata = {{"format", kAutoencoderFormat},
+                      {"version", kAutoencoderVersion},
                       {"options", options_json(autoencoder.options()).dump()},
                       {"window_low_hu", fmt::format("{}", window.low_hu)},
                       {"window_high_hu", fmt::format("{}", window.high_hu)},
@@ -80,7 +80,7 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
 
 AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings) {
   const storage::TensorArchive archive = storage::load_safetensors(path);
-  require_format(archive, kFormat, kVersion, path);
+  require_format(archive, kAutoencoderFormat, kAutoencoderVersion, path);
   AutoencoderFile file;
   try {
     file.window =

@@ -12,8 +12,8 @@
 namespace leda::training {
 namespace {
 
-constexpr const char* kFormat = "leda-denoiser";
-constexpr const char* kVersion = "1";
+constexpr const char* kDenoiserFormat = "leda-denoiser";
+constexpr const char* kDenoiserVersion = "1";
 
 }  // namespace
 
@@ -27,13 +27,13 @@ void save_denoiser(const std::filesystem::path& path, const models::TensorTable&
                                       {"window_high_hu", facts.window.high_hu},
                                       {"seed", facts.seed},
                                       {"leda_weight", facts.leda_weight}};
-  archive.metadata = {{"format", kFormat}, {"version", kVersion}, {"description", description.dump()}};
+  archive.metadata = {{"format", kDenoiserFormat}, {"version", kDenoiserVersion}, {"description", description.dump()}};
   save_network_file(path, archive);
 }
 
 DenoiserFile load_denoiser(const std::filesystem::path& path, const models::TensorSettings& settings) {
   const storage::TensorArchive archive = storage::load_safetensors(path);
-  require_format(archive, kFormat, kVersion, path);
+  require_format(archive, kDenoiserFormat, kDenoiserVersion, path);
   DenoiserFile file;
   try {
     const auto description = nlohmann::json::parse(metadata_of(archive, "description", path));

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy
 import safetensors.numpy
 
-from leda_job import DATA, PROGRAMS, TRAIN, JobTestCase, run
+TESTS = Path(__file__).resolve().parents[1]
+FIXTURES = TESTS / "fixtures"
+sys.path[:0] = [str(TESTS / "support"), str(FIXTURES)]
 
-FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
-sys.path.insert(0, str(FIXTURES))
-
+from leda_job import DATA, PROGRAMS, TRAIN, JobTestCase, run  # noqa: E402
 from earlier_run import KEPT_STEP, LAST_STEP, RUNS, arguments, hashes_of_short_job, processor  # noqa: E402
 
 TOLERANCE = 1e-5  # of other processors, in double precision
