@@ -1,5 +1,5 @@
 """data_tools/import_autoencoder.py: what it reads off a checkpoint, what it says, and what it refuses. That the imported
-network computes what the published one does: tests/training/published_weights_test.cpp.
+network computes what the published one does: tests/model_files/published_weights_test.cpp.
 
 usage: python import_autoencoder_test.py
 """

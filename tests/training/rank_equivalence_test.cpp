@@ -10,11 +10,11 @@
 #include "base/error.hpp"
 #include "language/vocabulary.hpp"
 #include "logging/console.hpp"
+#include "model_files/autoencoder_file.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
-#include "training/autoencoder_file.hpp"
 #include "training/denoiser_stage.hpp"
 #include "training/pretrain_stage.hpp"
 
@@ -43,7 +43,7 @@ class RankEquivalence : public testing::Test {
 
   static std::unique_ptr<Stage> make_stage(Kind kind, const StageContext& context) {
     if (kind == Kind::pretrain) return std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
-    AutoencoderFile file;
+    model_files::AutoencoderFile file;
     file.window = context.window;
     file.autoencoder = std::make_unique<models::Autoencoder>(
         context.options.autoencoder,

@@ -7,7 +7,7 @@
 #include "models/network.hpp"
 #include "storage/safetensors.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 
 // Finds tensors of an archive by name. Borrows the archive; `description` names it in messages.
 class ArchiveIndex {
@@ -28,4 +28,4 @@ void load_network(const std::string& prefix, const storage::TensorArchive& archi
 // A text that two networks share if and only if their entries have equal names, shapes and types.
 std::string network_identity(const models::TensorTable& table);
 
-}  // namespace leda::training
+}  // namespace leda::model_files

@@ -1,4 +1,4 @@
-#include "training/network_state.hpp"
+#include "model_files/network_state.hpp"
 
 #include <ATen/core/grad_mode.h>
 #include <c10/core/ScalarType.h>
@@ -10,7 +10,7 @@
 #include "base/error.hpp"
 #include "storage/checksum.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 namespace {
 
 std::string shape_text(const at::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
@@ -61,4 +61,4 @@ std::string network_identity(const models::TensorTable& table) {
   return storage::checksum_text(storage::checksum(std::as_bytes(std::span(entries.data(), entries.size()))));
 }
 
-}  // namespace leda::training
+}  // namespace leda::model_files

@@ -1,16 +1,16 @@
-#include "training/autoencoder_file.hpp"
+#include "model_files/autoencoder_file.hpp"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "model_files/archive_metadata.hpp"
+#include "model_files/network_state.hpp"
 #include "storage/checksum.hpp"
 #include "storage/safetensors.hpp"
-#include "training/archive_metadata.hpp"
-#include "training/network_state.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 namespace {
 
 constexpr const char* kAutoencoderFormat = "leda-autoencoder";
@@ -78,14 +78,16 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
   save_network_file(path, archive);
 }
 
-AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings) {
+AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings,
+                                 int vocabulary_tile) {
   const storage::TensorArchive archive = storage::load_safetensors(path);
   require_format(archive, kAutoencoderFormat, kAutoencoderVersion, path);
   AutoencoderFile file;
   try {
     file.window =
         ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" + metadata_of(archive, "window_high_hu", path));
-    const auto options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    models::AutoencoderOptions options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    options.vocabulary_tile = vocabulary_tile;
     require_known_compatibility(options, path);
     at::Tensor codebook;
     for (const auto& [name, tensor] : archive.tensors) {
@@ -133,4 +135,4 @@ void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path
   }
 }
 
-}  // namespace leda::training
+}  // namespace leda::model_files

@@ -16,13 +16,13 @@
 #include "base/error.hpp"
 #include "losses/leda_loss.hpp"
 #include "losses/semantic_loss.hpp"
+#include "model_files/autoencoder_file.hpp"
 #include "models/autoencoder.hpp"
 #include "storage/safetensors.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
-#include "training/autoencoder_file.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 namespace {
 
 // Of the levels, as in published_network.py.
@@ -166,4 +166,4 @@ TEST_F(PublishedWeights, WithoutCompatibilityTheCommitmentIsAnotherAndTheTokensA
 }
 
 }  // namespace
-}  // namespace leda::training
+}  // namespace leda::model_files

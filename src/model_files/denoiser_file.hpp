@@ -10,7 +10,7 @@
 #include "ct/hounsfield.hpp"
 #include "models/denoiser.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 
 struct DenoiserFacts {
   models::DenoiserOptions options;
@@ -29,4 +29,4 @@ void save_denoiser(const std::filesystem::path& path, const models::TensorTable&
 // Values are converted to the settings' type. Throws Error(data) naming file and field.
 DenoiserFile load_denoiser(const std::filesystem::path& path, const models::TensorSettings& settings);
 
-}  // namespace leda::training
+}  // namespace leda::model_files

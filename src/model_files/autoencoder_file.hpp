@@ -10,7 +10,7 @@
 #include "ct/hounsfield.hpp"
 #include "models/autoencoder.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 
 struct AutoencoderFile {
   std::unique_ptr<models::Autoencoder> autoencoder;  // frozen
@@ -24,10 +24,12 @@ struct AutoencoderFile {
 void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
                       const ct::Window& window, const std::string& vocabulary_hash,
                       const std::string& vocabulary_control = "none");
-// Values are converted to the settings' type. Throws Error(data) naming file and field.
-AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings);
+// Values are converted to the settings' type. `vocabulary_tile` words are scored at a time: the file does not say,
+// because it is a matter of the memory that the network runs in. Throws Error(data) naming file and field.
+AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings,
+                                 int vocabulary_tile = models::AutoencoderOptions{}.vocabulary_tile);
 // Throws ErrorOnAllRanks(data) unless the file's codebook is made of this vocabulary under this control.
 void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path& path, const std::string& hash,
                         const std::string& control);
 
-}  // namespace leda::training
+}  // namespace leda::model_files

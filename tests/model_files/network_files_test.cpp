@@ -11,14 +11,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "model_files/autoencoder_file.hpp"
+#include "model_files/denoiser_file.hpp"
 #include "storage/safetensors.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
-#include "training/autoencoder_file.hpp"
-#include "training/denoiser_file.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 namespace {
 
 using testing::HasSubstr;
@@ -320,4 +320,4 @@ with safe_open(sys.argv[2], framework="numpy") as file:
 }
 
 }  // namespace
-}  // namespace leda::training
+}  // namespace leda::model_files

@@ -1,15 +1,15 @@
-#include "training/denoiser_file.hpp"
+#include "model_files/denoiser_file.hpp"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "model_files/archive_metadata.hpp"
+#include "model_files/network_state.hpp"
 #include "storage/safetensors.hpp"
-#include "training/archive_metadata.hpp"
-#include "training/network_state.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 namespace {
 
 constexpr const char* kDenoiserFormat = "leda-denoiser";
@@ -56,4 +56,4 @@ DenoiserFile load_denoiser(const std::filesystem::path& path, const models::Tens
   return file;
 }
 
-}  // namespace leda::training
+}  // namespace leda::model_files

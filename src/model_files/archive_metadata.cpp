@@ -1,11 +1,11 @@
-#include "training/archive_metadata.hpp"
+#include "model_files/archive_metadata.hpp"
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "storage/durable_file.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 
 const std::string& metadata_of(const storage::TensorArchive& archive, const std::string& key,
                                const std::filesystem::path& path) {
@@ -34,4 +34,4 @@ void save_network_file(const std::filesystem::path& path, const storage::TensorA
   storage::rename_durably(part, path);
 }
 
-}  // namespace leda::training
+}  // namespace leda::model_files

@@ -6,7 +6,7 @@
 
 #include "storage/safetensors.hpp"
 
-namespace leda::training {
+namespace leda::model_files {
 
 // Throws Error(data) that names file and field where it is missing.
 const std::string& metadata_of(const storage::TensorArchive& archive, const std::string& key,
@@ -18,4 +18,4 @@ void require_format(const storage::TensorArchive& archive, const std::string& fo
 // Whole or not at all: a reader never sees half a file. Throws Error(storage).
 void save_network_file(const std::filesystem::path& path, const storage::TensorArchive& archive);
 
-}  // namespace leda::training
+}  // namespace leda::model_files
