@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "storage/safetensors.hpp"
 
 namespace leda::checkpoint {

@@ -12,10 +12,10 @@
 #include "checkpoint/checkpoint_folder.hpp"
 #include "checkpoint/checkpoint_listing.hpp"
 #include "checkpoint/part_record.hpp"
-#include "checkpoint/rank_zero.hpp"
 #include "checkpoint/save_outcome_text.hpp"
 #include "checkpoint/shared_reading.hpp"
 #include "checkpoint/write_probe.hpp"
+#include "distributed/core/rank_zero.hpp"
 
 namespace leda::checkpoint {
 namespace {
@@ -62,7 +62,7 @@ CheckpointStore::CheckpointStore(fs::path folder, CheckpointOptions options, std
       writing_order_(writing_order_of(communicator)),
       votes_(communicator) {
   assert(options_.keep_last >= 1);
-  const auto found = nlohmann::json::parse(on_rank_zero(communicator_, [this] {
+  const auto found = nlohmann::json::parse(distributed::on_rank_zero(communicator_, [this] {
     return nlohmann::json{{"id", new_id()}, {"best", read_best(folder_, console_).value_or(-1)}}.dump();
   }));
   id_ = found.at("id");
@@ -172,7 +172,7 @@ void CheckpointStore::save_last(std::int64_t step, const CheckpointContent& cont
 
 // By step. All ranks look for the same names.
 std::map<std::int64_t, fs::path> CheckpointStore::checkpoints_on_rank_zero() {
-  const auto names = nlohmann::json::parse(on_rank_zero(communicator_, [this] {
+  const auto names = nlohmann::json::parse(distributed::on_rank_zero(communicator_, [this] {
     auto found = nlohmann::json::array();
     for (const auto& [step, path] : find_checkpoints(folder_)) found.push_back({step, path.filename().string()});
     return found.dump();
@@ -220,7 +220,7 @@ LoadedCheckpoint CheckpointStore::load_step(std::int64_t step) {
 
 void CheckpointStore::mark_best(std::int64_t step) {
   finish();
-  on_rank_zero(communicator_, [&] {
+  distributed::on_rank_zero(communicator_, [&] {
     if (!find_checkpoints(folder_).contains(step)) {
       throw base::Error(base::ExitCode::internal, {.what = fmt::format("step {} is marked best, but not saved", step),
                                                    .value = "",
@@ -235,7 +235,7 @@ void CheckpointStore::mark_best(std::int64_t step) {
 
 void CheckpointStore::check_writable(std::uint64_t expected_bytes) {
   finish();
-  on_rank_zero(communicator_, [&] {
+  distributed::on_rank_zero(communicator_, [&] {
     create_folder_durably(folder_);
     if (!std::exchange(leftovers_removed_, true)) remove_leftovers(folder_, "", console_);
     probe_writing(folder_, expected_bytes);

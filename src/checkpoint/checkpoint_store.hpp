@@ -24,7 +24,7 @@
 #include "checkpoint/save_job.hpp"
 #include "checkpoint/save_votes.hpp"
 #include "checkpoint/snapshot.hpp"
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
 
 namespace leda::checkpoint {

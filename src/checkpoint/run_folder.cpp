@@ -16,9 +16,9 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "checkpoint/rank_zero.hpp"
 #include "checkpoint/write_probe.hpp"
-#include "distributed/host_name.hpp"
+#include "distributed/core/host_name.hpp"
+#include "distributed/core/rank_zero.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
@@ -117,7 +117,7 @@ int newest_number(const std::filesystem::path& base) {
 
 RunFolderLock::RunFolderLock(const std::filesystem::path& run_folder, distributed::Communicator& communicator,
                              logging::Console& console) {
-  on_rank_zero(communicator, [&] {
+  distributed::on_rank_zero(communicator, [&] {
     descriptor_ = take_lock(run_folder, console);
     return std::string();
   });
@@ -134,7 +134,7 @@ std::filesystem::path choose_run_folder(const std::filesystem::path& base, bool 
                                         distributed::Communicator& communicator) {
   std::filesystem::path stem = base.lexically_normal();
   if (!stem.has_filename()) stem = stem.parent_path();  // "runs/quickstart/"
-  const std::string answer = on_rank_zero(communicator, [&] {
+  const std::string answer = distributed::on_rank_zero(communicator, [&] {
     const int newest = newest_number(stem);
     return std::to_string(new_run ? newest + 1 : std::max(newest, 1));
   });

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
 
 namespace leda::checkpoint {

@@ -5,7 +5,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/caught_error.hpp"
+#include "distributed/core/caught_error.hpp"
 
 namespace leda::checkpoint {
 namespace {
@@ -38,7 +38,7 @@ Json outcome_of(BackgroundSave& save) {
                     .remedy = "look at that rank's host and its file system"},
                    false);
   } catch (const std::exception&) {
-    const base::Error error = caught_error("a checkpoint could not be written");
+    const base::Error error = distributed::caught_error("a checkpoint could not be written");
     return failure(error.exit_code(), error.text());
   }
 }

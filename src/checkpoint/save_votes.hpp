@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 
 namespace leda::checkpoint {
 

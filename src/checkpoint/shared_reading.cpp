@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "checkpoint/caught_error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
-#include "checkpoint/error_message.hpp"
+#include "distributed/core/caught_error.hpp"
+#include "distributed/core/error_message.hpp"
 
 namespace leda::checkpoint {
 namespace {
@@ -48,12 +48,12 @@ Finding read_own(const std::filesystem::path& folder, std::int64_t step, const s
     found = read_checkpoint_folder(folder, step, run_identity, place);
     return {.manifest = found->manifest_checksum};
   } catch (const Foreign& foreign) {
-    return {.reason = foreign.what(), .error = error_message(foreign.error()), .is_foreign = true};
+    return {.reason = foreign.what(), .error = distributed::error_message(foreign.error()), .is_foreign = true};
   } catch (const Damage& damage) {
     return {.reason = damage.what()};
   } catch (const std::exception&) {
-    const base::Error error = caught_error("a checkpoint could not be read");
-    return {.reason = error.text().what + ": " + error.text().value, .error = error_message(error)};
+    const base::Error error = distributed::caught_error("a checkpoint could not be read");
+    return {.reason = error.text().what + ": " + error.text().value, .error = distributed::error_message(error)};
   }
 }
 
@@ -85,8 +85,8 @@ SharedReading read_on_all_ranks(const std::filesystem::path& folder, std::int64_
   }
   const Finding& first = findings.front();
   if (!first.reason.empty()) {
-    if (!first.error.empty() && !first.is_foreign) throw error_of_message(first.error);
-    if (first.is_foreign) reading.foreign_error = error_of_message(first.error);
+    if (!first.error.empty() && !first.is_foreign) throw distributed::error_of_message(first.error);
+    if (first.is_foreign) reading.foreign_error = distributed::error_of_message(first.error);
     reading.checkpoint.reset();
     reading.reason = first.reason;
     return reading;

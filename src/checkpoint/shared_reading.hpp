@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_content.hpp"
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
 
 namespace leda::checkpoint {

@@ -4,7 +4,7 @@
 
 #include "config/job_option_table.hpp"
 #include "config/option_table.hpp"
-#include "training/run_options_file.hpp"
+#include "training/run/run_options_file.hpp"
 
 namespace leda::config {
 namespace {

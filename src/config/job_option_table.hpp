@@ -2,7 +2,7 @@
 #pragma once
 
 #include "config/option_table.hpp"
-#include "training/job_options.hpp"
+#include "training/options/job_options.hpp"
 
 namespace leda::config {
 

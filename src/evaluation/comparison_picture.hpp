@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "data/shard_catalogue.hpp"
+#include "data/shards/shard_catalogue.hpp"
 #include "evaluation/evaluation.hpp"
 
 namespace leda::evaluation {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "ct/hounsfield.hpp"
-#include "data/shard_catalogue.hpp"
-#include "distributed/communicator.hpp"
+#include "data/shards/shard_catalogue.hpp"
+#include "distributed/core/communicator.hpp"
 #include "evaluation/evaluation_result.hpp"
 #include "evaluation/image_words.hpp"
 #include "logging/console.hpp"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ct/hounsfield.hpp"
-#include "data/shard_catalogue.hpp"
+#include "data/shards/shard_catalogue.hpp"
 
 namespace leda::evaluation {
 

@@ -4,7 +4,7 @@
 
 #include <c10/core/Device.h>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 
 namespace leda::inference {
 

@@ -9,11 +9,11 @@
 
 #include "base/error.hpp"
 #include "config/option_table.hpp"
-#include "data/dataset_report.hpp"
-#include "data/dataset_split.hpp"
-#include "data/dose_simulation.hpp"
-#include "data/phantom_dataset.hpp"
-#include "data/volume_import.hpp"
+#include "data/making/dataset_report.hpp"
+#include "data/making/dataset_split.hpp"
+#include "data/making/dose_simulation.hpp"
+#include "data/making/phantom_dataset.hpp"
+#include "data/making/volume_import.hpp"
 #include "programs/run_program.hpp"
 #include "programs/stoppable_work.hpp"
 

@@ -8,9 +8,9 @@
 #include "base/error.hpp"
 #include "config/command_line.hpp"
 #include "config/job_option_table.hpp"
-#include "distributed/watched_communicator.hpp"
+#include "distributed/core/watched_communicator.hpp"
 #include "programs/run_program.hpp"
-#include "training/job.hpp"
+#include "training/run/job.hpp"
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include "base/error.hpp"
 #include "config/command_line.hpp"
 #include "config/option_table.hpp"
-#include "data/shard_catalogue.hpp"
+#include "data/shards/shard_catalogue.hpp"
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"

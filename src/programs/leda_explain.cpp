@@ -12,8 +12,8 @@
 #include "base/error.hpp"
 #include "config/command_line.hpp"
 #include "config/option_table.hpp"
-#include "data/shard_catalogue.hpp"
-#include "evaluation/explanation_report.hpp"
+#include "data/shards/shard_catalogue.hpp"
+#include "explanation/explanation_report.hpp"
 #include "inference/denoiser_inference.hpp"
 #include "inference/inference_device.hpp"
 #include "model_files/autoencoder_file.hpp"
@@ -128,7 +128,7 @@ leda::language::Vocabulary matching_vocabulary(const Options& options, const led
 }
 
 std::vector<std::int64_t> slices_of(const Options& options, const leda::data::ShardCatalogue& catalogue) {
-  return leda::evaluation::chosen_slices(
+  return leda::explanation::chosen_slices(
       catalogue,
       {.slices = {options.slices.begin(), options.slices.end()}, .patient = options.patient, .series = options.series});
 }
@@ -162,34 +162,34 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
   const leda::language::Vocabulary vocabulary = matching_vocabulary(options, file);
   const leda::evaluation::WordReader reader(std::move(file.autoencoder), file.window, options.autoencoder);
   const auto catalogue = leda::data::ShardCatalogue::open(options.data_folder);
-  const leda::evaluation::ExplanationDisplay display{.window = leda::ct::window_of(options.window),
-                                                     .legend_length = options.legend_length};
+  const leda::explanation::ExplanationDisplay display{.window = leda::ct::window_of(options.window),
+                                                      .legend_length = options.legend_length};
   std::optional<leda::language::TissueWords> tissue_words;
   if (catalogue.has_tissue()) tissue_words = tissue_words_of(vocabulary, console);
 
-  leda::evaluation::ExplainOptions wanted{.slice_ids = slices_of(options, catalogue),
-                                          .levels = options.levels,
-                                          .num_top_words = options.top_words,
-                                          .num_pictures = options.max_pictures,
-                                          .max_positions = options.max_positions,
-                                          .tissue_words = tissue_words ? &*tissue_words : nullptr,
-                                          .denoise_hu = denoise_function(options.denoiser, device)};
-  const leda::evaluation::ExplanationSources sources{.data_folder = options.data_folder,
-                                                     .autoencoder = options.autoencoder,
-                                                     .autoencoder_checksum = file.checksum,
-                                                     .vocabulary_control = file.vocabulary_control,
-                                                     .denoiser = options.denoiser};
-  std::optional<leda::evaluation::ExplainedSlices> explained;
+  leda::explanation::ExplainOptions wanted{.slice_ids = slices_of(options, catalogue),
+                                           .levels = options.levels,
+                                           .num_top_words = options.top_words,
+                                           .num_pictures = options.max_pictures,
+                                           .max_positions = options.max_positions,
+                                           .tissue_words = tissue_words ? &*tissue_words : nullptr,
+                                           .denoise_hu = denoise_function(options.denoiser, device)};
+  const leda::explanation::ExplanationSources sources{.data_folder = options.data_folder,
+                                                      .autoencoder = options.autoencoder,
+                                                      .autoencoder_checksum = file.checksum,
+                                                      .vocabulary_control = file.vocabulary_control,
+                                                      .denoiser = options.denoiser};
+  std::optional<leda::explanation::ExplainedSlices> explained;
   const ExitCode code = leda::programs::run_stoppable(
       [&](const auto& should_stop) {
         wanted.should_stop = should_stop;
-        explained = leda::evaluation::explain(catalogue, reader, wanted, communicator, console);
-        return explained && leda::evaluation::write_explanation(options.output, *explained, catalogue, vocabulary,
-                                                                sources, display, communicator, should_stop);
+        explained = leda::explanation::explain(catalogue, reader, wanted, communicator, console);
+        return explained && leda::explanation::write_explanation(options.output, *explained, catalogue, vocabulary,
+                                                                 sources, display, communicator, should_stop);
       },
       "stopped, on request; nothing was written", communicator, console);
   if (code != ExitCode::finished) return code;
-  console.say(fmt::format("\n{}", leda::evaluation::explanation_text(explained->explanation, vocabulary)));
+  console.say(fmt::format("\n{}", leda::explanation::explanation_text(explained->explanation, vocabulary)));
   console.say(fmt::format("page: {}", fs::absolute(fs::path(options.output) / "explanation.html").string()));
   return ExitCode::finished;
 }

@@ -18,9 +18,9 @@
 
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
-#include "distributed/last_resort.hpp"
-#include "distributed/make_communicator.hpp"
-#include "distributed/mpi_session.hpp"
+#include "distributed/core/last_resort.hpp"
+#include "distributed/mpi/make_communicator.hpp"
+#include "distributed/mpi/mpi_session.hpp"
 
 namespace leda::programs {
 namespace {

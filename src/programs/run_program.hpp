@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/exit_code.hpp"
-#include "distributed/communicator.hpp"
-#include "distributed/rank_watch.hpp"
+#include "distributed/core/communicator.hpp"
+#include "distributed/watch/rank_watch.hpp"
 #include "logging/console.hpp"
 
 namespace leda::programs {

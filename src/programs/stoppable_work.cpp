@@ -1,7 +1,7 @@
 #include "programs/stoppable_work.hpp"
 
 #include "base/stop_signal.hpp"
-#include "distributed/stop_agreement.hpp"
+#include "distributed/core/stop_agreement.hpp"
 
 namespace leda::programs {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "base/exit_code.hpp"
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
 
 namespace leda::programs {

@@ -157,6 +157,50 @@ TEST(IncludeRules, SourcesOutsideEveryRoomAreRefused) {
   EXPECT_THAT(broken_by("src/attic/a.cpp", ""), ElementsAre(HasSubstr("lies in no room")));
 }
 
+// --- sub-rooms ------------------------------------------------------------------------------------------------------
+
+const char* const kTableWithSubRooms =
+    "| folder | purpose | may include | third-party headers |\n"
+    "|---|---|---|---|\n"
+    "| `base/` | ground | – | – |\n"
+    "| `data/` | files to batches | base | – |\n"
+    "| `data/shards/` | files | its room's | `libdeflate.h` |\n"
+    "| `data/loading/` | batches | its room's | – |\n"
+    "| `training/` | the loop | base, data | – |\n";
+
+std::vector<std::string> broken_in_sub_rooms(const std::string& path, const std::string& include) {
+  return broken_include_rules(read_room_table(kTableWithSubRooms), {{path, "#include " + include + "\n"},
+                                                                    {"src/base/error.hpp", ""},
+                                                                    {"src/data/shards/reader.hpp", ""},
+                                                                    {"src/data/loading/loader.hpp", ""},
+                                                                    {"src/training/loop.hpp", ""}});
+}
+
+TEST(IncludeRules, SubRoomsSeeWhatTheirRoomSeesAndThoseBeforeThem) {
+  for (const char* header : {"\"base/error.hpp\"", "\"data/shards/reader.hpp\"", "\"data/loading/loader.hpp\""}) {
+    EXPECT_THAT(broken_in_sub_rooms("src/data/loading/a.cpp", header), IsEmpty()) << header;
+    EXPECT_THAT(broken_in_sub_rooms("src/training/a.cpp", header), IsEmpty()) << header;
+  }
+  EXPECT_THAT(broken_in_sub_rooms("src/data/shards/a.cpp", "<libdeflate.h>"), IsEmpty());
+  EXPECT_THAT(broken_in_sub_rooms("tests/data/a_test.cpp", "<libdeflate.h>"), IsEmpty());
+}
+
+TEST(IncludeRules, APlantedBackEdgeBetweenSubRoomsIsRefused) {
+  EXPECT_THAT(broken_in_sub_rooms("src/data/shards/a.cpp", "\"data/loading/loader.hpp\""),
+              ElementsAre(HasSubstr("data/shards/ may not include data/loading/")));
+  EXPECT_THAT(broken_in_sub_rooms("src/data/shards/a.cpp", "\"training/loop.hpp\""),
+              ElementsAre(HasSubstr("data/shards/ may not include training/")));
+  EXPECT_THAT(broken_in_sub_rooms("src/data/loading/a.cpp", "<libdeflate.h>"),
+              ElementsAre(HasSubstr("only data/shards/ may include it")));
+  EXPECT_THAT(broken_in_sub_rooms("src/training/a.cpp", "<libdeflate.h>"), ElementsAre(HasSubstr("only data/shards/")));
+}
+
+TEST(IncludeRules, ARoomWithSubRoomsHasNoFilesOfItsOwn) {
+  EXPECT_THAT(broken_in_sub_rooms("src/data/a.cpp", "<vector>"), ElementsAre(HasSubstr("lies in no room")));
+  EXPECT_THROW(read_room_table("| folder | p | may include | h |\n|---|---|---|---|\n| `a/b/` | x | – | – |\n"),
+               std::runtime_error);
+}
+
 TEST(IncludeRules, LinkingUpwardsIsRefused) {
   const auto rooms = read_room_table(kTable);
   EXPECT_THAT(broken_link_rules(rooms,

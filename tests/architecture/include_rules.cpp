@@ -86,6 +86,17 @@ std::string folder_of(const std::string& path) {
   return parts.size() > 2 ? parts[1] : "";
 }
 
+// "data/shards" -> "data".
+std::string parent_of(const std::string& room) { return room.substr(0, room.find('/')); }
+
+// The room whose folder holds the file; `path` without "src/". Null where none does: a room with sub-rooms has no files
+// of its own.
+const Room* room_of(const std::vector<Room>& rooms, const std::string& path) {
+  const std::string folder = path.substr(0, path.rfind('/'));
+  const auto found = std::find_if(rooms.begin(), rooms.end(), [&](const Room& room) { return room.name == folder; });
+  return found == rooms.end() || found->has_sub_rooms ? nullptr : &*found;
+}
+
 // Empty where the header may stand there, else why not.
 std::string why_project_header_is_refused(const std::vector<Room>& rooms, const SourceFile& file,
                                           const std::string& header, const std::set<std::string>& known_paths) {
@@ -98,13 +109,15 @@ std::string why_project_header_is_refused(const std::vector<Room>& rooms, const 
     return known_paths.contains(header) ? "" : "there is no such file";
   }
   if (!known_paths.contains("src/" + header)) return "there is no such file in src/";
-  const std::string folder = folder_of(file.path);
-  const std::string target = header.substr(0, header.find('/'));
-  if (is_test || folder == target) return "";
-  const auto room = std::find_if(rooms.begin(), rooms.end(), [&](const Room& r) { return r.name == folder; });
-  if (room == rooms.end() || contains(room->lower_rooms, target)) return "";
-  return fmt::format("{}/ may not include {}/ (docs/architecture.md); pass a value or a function down instead", folder,
-                     target);
+  const Room* target = room_of(rooms, header);
+  if (is_test || target == nullptr) return "";  // of a target in no room its own file is complained of
+  const Room& room = *room_of(rooms, file.path.substr(4));
+  if (room.name == target->name || contains(room.lower_rooms, target->name) ||
+      contains(room.lower_rooms, parent_of(target->name))) {
+    return "";
+  }
+  return fmt::format("{}/ may not include {}/ (docs/architecture.md); pass a value or a function down instead",
+                     room.name, target->name);
 }
 
 std::string why_library_header_is_refused(const std::vector<Room>& rooms, const SourceFile& file,
@@ -126,7 +139,8 @@ std::string why_library_header_is_refused(const std::vector<Room>& rooms, const 
   std::string owners;
   for (const Room& room : rooms) {
     if (!starts_with_any(header, room.library_headers)) continue;
-    if (room.name == folder) return "";
+    const bool is_in_it = is_test ? parent_of(room.name) == folder : &room == room_of(rooms, file.path.substr(4));
+    if (is_in_it) return "";
     owners += (owners.empty() ? "" : ", ") + room.name + "/";
   }
   if (!owners.empty()) {
@@ -160,6 +174,17 @@ std::vector<Room> read_room_table(const std::string& markdown) {
     if (room.name.ends_with('/')) room.name.pop_back();
     std::vector<std::string> above;
     for (const Room& other : rooms) above.push_back(other.name);
+    if (const std::string parent = parent_of(room.name); parent != room.name) {
+      const auto row = std::find_if(rooms.begin(), rooms.end(), [&](const Room& r) { return r.name == parent; });
+      if (row == rooms.end()) throw std::runtime_error(room.name + " has no row of " + parent + " above it");
+      row->has_sub_rooms = true;
+      room.lower_rooms = row->lower_rooms;
+      for (const std::string& other : above) {
+        if (other.starts_with(parent + "/")) room.lower_rooms.push_back(other);
+      }
+      rooms.push_back(room);
+      continue;
+    }
     room.lower_rooms = cells[3] == "all above" ? above : split(cells[3], ',');
     std::erase(room.lower_rooms, "–");
     for (const std::string& lower : room.lower_rooms) {
@@ -176,8 +201,7 @@ std::vector<std::string> broken_include_rules(const std::vector<Room>& rooms, co
   for (const SourceFile& file : files) known_paths.insert(file.path);
   std::vector<std::string> broken;
   for (const SourceFile& file : files) {
-    const auto is_its_room = [&](const Room& room) { return room.name == folder_of(file.path); };
-    if (file.path.starts_with("src/") && std::none_of(rooms.begin(), rooms.end(), is_its_room)) {
+    if (file.path.starts_with("src/") && room_of(rooms, file.path.substr(4)) == nullptr) {
       broken.push_back(fmt::format("{}: lies in no room of docs/architecture.md", file.path));
       continue;
     }
@@ -194,6 +218,7 @@ std::vector<std::string> broken_include_rules(const std::vector<Room>& rooms, co
 std::vector<std::string> broken_link_rules(const std::vector<Room>& rooms, const std::string& cmake_text) {
   std::vector<std::string> broken;
   for (const Room& room : rooms) {
+    if (parent_of(room.name) != room.name) continue;  // a room and its sub-rooms are one library
     const std::string opening = fmt::format("add_layer({} ", room.name);
     const auto start = cmake_text.find(opening);
     if (start == std::string::npos) {

@@ -8,19 +8,20 @@ namespace leda::test {
 
 // One row of the table: a folder of src/ and what its files may include.
 struct Room {
-  std::string name;
-  std::vector<std::string> lower_rooms;  // other rooms, all of them in rows above
-  std::vector<std::string>
-      library_headers;  // third-party headers that only this room includes; "boost/x" covers all below
+  std::string name;                          // "ct", or "data/shards" of a sub-room
+  std::vector<std::string> lower_rooms;      // other rooms, all of them in rows above
+  std::vector<std::string> library_headers;  // that only this room includes; "boost/x" covers all below
+  bool has_sub_rooms = false;                // then every file lies in one of them
 };
 
 struct SourceFile {
-  std::string path;  // from the repository's root: "src/data/shard_reader.hpp"
+  std::string path;  // from the repository's root: "src/data/shards/shard_reader.hpp"
   std::string text;
 };
 
 // The rows of the table whose first column reads "folder". Throws std::runtime_error where there is no such table or a
-// row names a room that no row above has: such a table would not be an order.
+// row names a room that no row above has: such a table would not be an order. The row of a sub-room, "data/shards", has
+// its own headers; it may include what its room may, and the sub-rooms of its room in rows above.
 std::vector<Room> read_room_table(const std::string& markdown);
 
 // One line per broken rule: "src/ct/phantom.cpp:12: ...". `files` are sources below src/ and tests/; an included

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "config/option_table.hpp"
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
 
 namespace leda::benchmark {

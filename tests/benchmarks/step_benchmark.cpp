@@ -14,15 +14,15 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "distributed/clock_offset.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/clock_offset.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "logging/console.hpp"
 #include "logging/trace.hpp"
 #include "losses/reconstruction_loss.hpp"
 #include "models/denoiser.hpp"
 #include "storage/durable_file.hpp"
 #include "tests/benchmarks/result_file.hpp"
-#include "training/parameter_updater.hpp"
+#include "training/update/parameter_updater.hpp"
 
 namespace leda::benchmark {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "config/option_table.hpp"
-#include "distributed/bucket_plan.hpp"
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
+#include "distributed/gradients/bucket_plan.hpp"
 
 namespace leda::benchmark {
 

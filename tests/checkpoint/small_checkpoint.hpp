@@ -12,7 +12,7 @@
 #include <string>
 
 #include "checkpoint/checkpoint_store.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::test {

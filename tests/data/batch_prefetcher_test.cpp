@@ -1,4 +1,4 @@
-#include "data/batch_prefetcher.hpp"
+#include "data/loading/batch_prefetcher.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

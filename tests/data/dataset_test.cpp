@@ -7,13 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "data/dataset_report.hpp"
-#include "data/dataset_split.hpp"
-#include "data/dose_simulation.hpp"
-#include "data/phantom_dataset.hpp"
-#include "data/shard_catalogue.hpp"
-#include "data/volume_import.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "data/making/dataset_report.hpp"
+#include "data/making/dataset_split.hpp"
+#include "data/making/dose_simulation.hpp"
+#include "data/making/phantom_dataset.hpp"
+#include "data/making/volume_import.hpp"
+#include "data/shards/shard_catalogue.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "storage/hdf5_chunk_index.hpp"
 #include "tests/data/tiny_shards.hpp"
 #include "tests/support/refusal.hpp"

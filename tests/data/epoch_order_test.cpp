@@ -1,4 +1,4 @@
-#include "data/epoch_order.hpp"
+#include "data/loading/epoch_order.hpp"
 
 #include <gtest/gtest.h>
 

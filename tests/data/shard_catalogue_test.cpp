@@ -1,4 +1,4 @@
-#include "data/shard_catalogue.hpp"
+#include "data/shards/shard_catalogue.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -4,9 +4,9 @@
 #include <thread>
 #include <vector>
 
-#include "data/chunk_codec.hpp"
-#include "data/shard_reader.hpp"
-#include "data/shard_writer.hpp"
+#include "data/shards/chunk_codec.hpp"
+#include "data/shards/shard_reader.hpp"
+#include "data/shards/shard_writer.hpp"
 #include "storage/hdf5_chunk_index.hpp"
 #include "tests/data/tiny_shards.hpp"
 #include "tests/support/refusal.hpp"

@@ -1,4 +1,4 @@
-#include "data/slice_loader.hpp"
+#include "data/loading/slice_loader.hpp"
 
 #include <ATen/ops/allclose.h>
 #include <gmock/gmock.h>

@@ -11,7 +11,7 @@
 #include <sstream>
 #include <string>
 
-#include "data/shard_writer.hpp"
+#include "data/shards/shard_writer.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 

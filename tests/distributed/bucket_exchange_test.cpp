@@ -1,6 +1,6 @@
 // What travels when a bucket leaves: rounded to bfloat16, summed in a fixed tree, or held back until backward has
 // ended.
-#include "distributed/bucket_exchange.hpp"
+#include "distributed/gradients/bucket_exchange.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -15,10 +15,10 @@
 #include <string>
 #include <vector>
 
-#include "distributed/gradient_synchronizer.hpp"
-#include "distributed/sample_share.hpp"
-#include "distributed/single_process_communicator.hpp"
-#include "distributed/tree_sum.hpp"
+#include "distributed/core/sample_share.hpp"
+#include "distributed/core/single_process_communicator.hpp"
+#include "distributed/gradients/gradient_synchronizer.hpp"
+#include "distributed/gradients/tree_sum.hpp"
 #include "tests/distributed/worlds.hpp"
 #include "tests/support/thread_ranks.hpp"
 

@@ -1,4 +1,4 @@
-#include "distributed/bucket_plan.hpp"
+#include "distributed/gradients/bucket_plan.hpp"
 
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "distributed/clock_offset.hpp"
+#include "distributed/core/clock_offset.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "distributed/collective_journal.hpp"
+#include "distributed/core/collective_journal.hpp"
 
 #include <gtest/gtest.h>
 

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "distributed/differentiable_sum.hpp"
-#include "distributed/gradient_synchronizer.hpp"
-#include "distributed/sample_share.hpp"
+#include "distributed/core/differentiable_sum.hpp"
+#include "distributed/core/sample_share.hpp"
+#include "distributed/gradients/gradient_synchronizer.hpp"
 #include "tests/distributed/worlds.hpp"
 #include "tests/support/recording_communicator.hpp"
 

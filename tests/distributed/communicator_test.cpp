@@ -1,4 +1,4 @@
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

@@ -1,4 +1,4 @@
-#include "distributed/device_choice.hpp"
+#include "distributed/core/device_choice.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
-#include "distributed/device_communicator.hpp"
+#include "distributed/core/device_communicator.hpp"
 
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "distributed/device_ranks.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/device_ranks.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "tests/support/refusal.hpp"
 
 namespace leda::distributed {

@@ -1,4 +1,4 @@
-#include "distributed/differentiable_sum.hpp"
+#include "distributed/core/differentiable_sum.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

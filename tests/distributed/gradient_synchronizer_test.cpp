@@ -1,4 +1,4 @@
-#include "distributed/gradient_synchronizer.hpp"
+#include "distributed/gradients/gradient_synchronizer.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -24,8 +24,8 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "distributed/differentiable_sum.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/differentiable_sum.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "tests/distributed/worlds.hpp"
 #include "tests/support/refusal.hpp"
 

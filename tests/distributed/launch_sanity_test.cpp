@@ -1,4 +1,4 @@
-#include "distributed/launch_sanity.hpp"
+#include "distributed/start/launch_sanity.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "distributed/mpi_progress.hpp"
+#include "distributed/mpi/mpi_progress.hpp"
 
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "distributed/mpi_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::distributed {

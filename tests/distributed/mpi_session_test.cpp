@@ -1,4 +1,4 @@
-#include "distributed/mpi_session.hpp"
+#include "distributed/mpi/mpi_session.hpp"
 
 #include <ATen/ops/empty.h>
 #include <gmock/gmock.h>
@@ -10,9 +10,9 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "distributed/make_communicator.hpp"
-#include "distributed/mpi_communicator.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
+#include "distributed/mpi/make_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
 #include "tests/support/refusal.hpp"
 
 namespace leda::distributed {

@@ -1,4 +1,4 @@
-#include "distributed/silence_verdict.hpp"
+#include "distributed/watch/silence_verdict.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

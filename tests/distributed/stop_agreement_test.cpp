@@ -1,4 +1,4 @@
-#include "distributed/stop_agreement.hpp"
+#include "distributed/core/stop_agreement.hpp"
 
 #include <gtest/gtest.h>
 

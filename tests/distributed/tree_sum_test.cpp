@@ -1,4 +1,4 @@
-#include "distributed/tree_sum.hpp"
+#include "distributed/gradients/tree_sum.hpp"
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/sin.h>
@@ -7,7 +7,7 @@
 #include <bit>
 #include <cmath>
 
-#include "distributed/sample_share.hpp"
+#include "distributed/core/sample_share.hpp"
 
 namespace leda::distributed {
 namespace {

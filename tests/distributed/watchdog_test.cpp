@@ -1,4 +1,4 @@
-#include "distributed/watchdog.hpp"
+#include "distributed/watch/watchdog.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

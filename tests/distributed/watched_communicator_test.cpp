@@ -1,4 +1,4 @@
-#include "distributed/watched_communicator.hpp"
+#include "distributed/core/watched_communicator.hpp"
 
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>

@@ -4,8 +4,8 @@
 
 #include <stdexcept>
 
-#include "distributed/mpi_communicator.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::test {

@@ -18,7 +18,7 @@ from kill_campaign import FILE_FAULTS, QUICK_SETTINGS, WAYS, Campaign  # noqa: E
 from leda_job import environment  # noqa: E402
 from power_loss_scan import scan  # noqa: E402
 
-NUM_CASES = 20
+NUM_CASES = 8
 SEED = 3
 
 

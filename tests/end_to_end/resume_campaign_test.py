@@ -19,10 +19,8 @@ from resume_cases import (ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, 
 # Start after start, each interrupted, and single interruptions: each stage, the discriminator at work, accumulation,
 # rounding on the wire, updates that were not made.
 QUICK = (
-    ("stage 1", "2 ranks", "run.max_seconds, start after start"),
     ("stage 1", "update 5 skipped", "USR1"),
     ("stage 2", "bfloat16 on the wire", "USR1"),
-    ("stage 2", "rolled back from update 2", "USR1"),
     ("stage 2 with LEDA", "accumulation: one slice a backward", "USR1"),
 )
 
@@ -58,7 +56,7 @@ class Elastic(unittest.TestCase):
     def test_a_run_that_moves_over_one_to_eight_ranks_stays_the_same(self):
         with tempfile.TemporaryDirectory(prefix="leda_resume_") as folder:
             campaign = Campaign(Path(folder))
-            moves = (Move("float64", (1, 2, 3, 4, 8), stages="pretrain,baseline"),
+            moves = (Move("float64", (1, 3, 8), stages="pretrain,baseline"),
                      Move("reproducible, float32", (8, 1, 3), 6, REPRODUCIBLE, "float32", "pretrain"))
             for move, outcome in campaign.move_all(moves):
                 with self.subTest(str(move)):

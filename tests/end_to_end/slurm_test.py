@@ -1,4 +1,5 @@
-"""The batch scripts of slurm/ on a real Slurm: preempted, cancelled, with a rank killed, under srun and under mpirun.
+"""The batch scripts of slurm/ on a real Slurm: preempted, cancelled, with a rank killed. Preemption under mpirun, lost
+nodes, limits, pipeline.sh and sweep.sh are launch/campaign slurm's.
 
 usage: python slurm_test.py
 
@@ -33,9 +34,9 @@ class Preemption(SlurmTestCase):
         if ended.code != 0:
             raise AssertionError(ended)
 
-    def run_preempted(self, launcher):
+    def test_saved_requeued_and_resumed_to_the_same_bytes(self):
         run_folder = self.folder / "run"
-        job = self.submit("pretrain.sh", *self.options(run_folder), launcher=launcher)
+        job = self.submit("pretrain.sh", *self.options(run_folder), launcher="srun")
         self.wait_for_step(job, run_folder, 8)
         high = self.preempt()
         self.slurm.wait_until(lambda: self.slurm.restarts(job) == 1, 40, "the requeue")
@@ -49,12 +50,6 @@ class Preemption(SlurmTestCase):
         self.assertIn("--- attempt_2.log", said)
         self.assertIn(f"resumes after step {step} of {NUM_STEPS}", said)
         self.assert_same_end(run_folder, self.undisturbed)
-
-    def test_saved_requeued_and_resumed_to_the_same_bytes_under_srun(self):
-        self.run_preempted("srun")
-
-    def test_saved_requeued_and_resumed_to_the_same_bytes_under_mpirun(self):
-        self.run_preempted("mpirun")
 
     def test_a_cancelled_job_stays_cancelled_and_has_a_checkpoint(self):
         for launcher in LAUNCHERS:
@@ -86,9 +81,6 @@ class Preemption(SlurmTestCase):
                 self.assertEqual(self.slurm.restarts(job), 0)
                 self.assertIn("failed with code 137", self.said(job))
 
-    def test_pipeline_and_sweep_end_with_their_tables(self):
-        self.scripts_end_with_their_tables("srun")
-
 
 class PreemptionWithoutWarning(SlurmTestCase):
     """Without preempt_send_user_signal: Slurm sends the steps TERM, and ends the job when the grace is over."""
@@ -96,19 +88,16 @@ class PreemptionWithoutWarning(SlurmTestCase):
     cluster = {"warns": False, "grace": 8}
 
     def test_the_script_waits_and_slurm_requeues(self):
-        for launcher in LAUNCHERS:
-            with self.subTest(launcher):
-                run_folder = self.folder / launcher
-                job = self.submit("pretrain.sh", *self.options(run_folder), launcher=launcher)
-                self.wait_for_step(job, run_folder, 8)
-                self.preempt(1)
-                self.assert_job(job, "COMPLETED", "0:0", seconds=120)
-                said = self.said(job)
-                self.assertEqual(self.slurm.restarts(job), 1, said)
-                self.assertNotIn("; requeued", said, "Slurm itself has to")
-                self.assertRegex(said, rf"resumes after step \d+ of {NUM_STEPS}")
-                if launcher == "srun":
-                    self.assertIn("stopped and saved, on request", said)
+        run_folder = self.folder / "srun"
+        job = self.submit("pretrain.sh", *self.options(run_folder), launcher="srun")
+        self.wait_for_step(job, run_folder, 8)
+        self.preempt(1)
+        self.assert_job(job, "COMPLETED", "0:0", seconds=120)
+        said = self.said(job)
+        self.assertEqual(self.slurm.restarts(job), 1, said)
+        self.assertNotIn("; requeued", said, "Slurm itself has to")
+        self.assertRegex(said, rf"resumes after step \d+ of {NUM_STEPS}")
+        self.assertIn("stopped and saved, on request", said)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <string>
 
-#include "data/shard_catalogue.hpp"
-#include "data/shard_writer.hpp"
+#include "data/shards/shard_catalogue.hpp"
+#include "data/shards/shard_writer.hpp"
 
 namespace leda::test {
 

@@ -15,7 +15,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "evaluation/body_mask.hpp"
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation_report.hpp"

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "distributed/differentiable_sum.hpp"
+#include "distributed/core/differentiable_sum.hpp"
 #include "tests/support/finite_differences.hpp"
 #include "tests/support/thread_ranks.hpp"
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SOURCES = Path(__file__).resolve().parents[2] / "src" / "distributed"
+SOURCES = Path(__file__).resolve().parents[2] / "src" / "distributed" / "nccl"
 FAULTS_TEST = Path(__file__).resolve().parents[1] / "distributed" / "nccl" / "nccl_faults_test.py"
 RUN_SECONDS = 40  # a mutant that hangs is one that the suite's own time limit ends
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 
 namespace leda::test {
 

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
 
-#include "distributed/mpi_session.hpp"
+#include "distributed/mpi/mpi_session.hpp"
 
 int main(int argc, char** argv) {
   leda::distributed::prefer_ring_sums();

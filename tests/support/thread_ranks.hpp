@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 
 namespace leda::test {
 

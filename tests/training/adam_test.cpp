@@ -1,4 +1,4 @@
-#include "training/adam.hpp"
+#include "training/update/adam.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>

@@ -1,4 +1,4 @@
-#include "training/batch_job.hpp"
+#include "training/run/batch_job.hpp"
 
 #include <gtest/gtest.h>
 

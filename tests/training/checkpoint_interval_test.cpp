@@ -1,4 +1,4 @@
-#include "training/checkpoint_interval.hpp"
+#include "training/loop/checkpoint_interval.hpp"
 
 #include <gtest/gtest.h>
 

@@ -4,12 +4,12 @@
 #include <optional>
 
 #include "base/error.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "logging/console.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/training/tiny_job.hpp"
-#include "training/denoiser_stage.hpp"
+#include "training/stages/denoiser_stage.hpp"
 
 namespace leda::training {
 namespace {

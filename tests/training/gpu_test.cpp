@@ -4,12 +4,12 @@
 
 #include <cmath>
 
-#include "distributed/single_process_communicator.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "language/vocabulary.hpp"
 #include "logging/console.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/training/tiny_job.hpp"
-#include "training/pretrain_stage.hpp"
+#include "training/stages/pretrain_stage.hpp"
 
 namespace leda::training {
 namespace {

@@ -1,4 +1,4 @@
-#include "training/learning_rate_schedule.hpp"
+#include "training/update/learning_rate_schedule.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "training/machine_facts.hpp"
+#include "training/options/machine_facts.hpp"
 
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>

@@ -23,9 +23,9 @@
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
-#include "training/denoiser_stage.hpp"
-#include "training/pretrain_stage.hpp"
-#include "training/training_loop.hpp"
+#include "training/loop/training_loop.hpp"
+#include "training/stages/denoiser_stage.hpp"
+#include "training/stages/pretrain_stage.hpp"
 
 namespace leda::training {
 namespace {

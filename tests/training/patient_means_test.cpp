@@ -1,4 +1,4 @@
-#include "training/patient_means.hpp"
+#include "training/stages/patient_means.hpp"
 
 #include <gtest/gtest.h>
 

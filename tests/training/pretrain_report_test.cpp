@@ -1,4 +1,4 @@
-#include "training/pretrain_report.hpp"
+#include "training/stages/pretrain_report.hpp"
 
 #include <gtest/gtest.h>
 

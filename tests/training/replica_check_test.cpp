@@ -1,4 +1,4 @@
-#include "training/replica_check.hpp"
+#include "training/loop/replica_check.hpp"
 
 #include <ATen/ops/ones.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "training/save_cadence.hpp"
+#include "training/loop/save_cadence.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "training/term_gradients.hpp"
+#include "training/stages/term_gradients.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
@@ -9,7 +9,7 @@
 #include <cmath>
 #include <vector>
 
-#include "distributed/sample_share.hpp"
+#include "distributed/core/sample_share.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::training {

@@ -1,4 +1,4 @@
-#include "training/time_limit.hpp"
+#include "training/options/time_limit.hpp"
 
 #include <gtest/gtest.h>
 

@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "training/job_options.hpp"
+#include "training/options/job_options.hpp"
 
 namespace leda::test {
 

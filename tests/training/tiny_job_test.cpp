@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include "data/phantom_dataset.hpp"
-#include "data/shard_catalogue.hpp"
-#include "distributed/single_process_communicator.hpp"
+#include "data/making/phantom_dataset.hpp"
+#include "data/shards/shard_catalogue.hpp"
+#include "distributed/core/single_process_communicator.hpp"
 #include "logging/console.hpp"
 #include "tests/support/temporary_folder.hpp"
 

@@ -1,4 +1,4 @@
-#include "training/word_map_check.hpp"
+#include "training/stages/word_map_check.hpp"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>

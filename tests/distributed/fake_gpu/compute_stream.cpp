@@ -1,5 +1,5 @@
-// In the place of src/distributed/cuda_compute_stream.cpp.
-#include "distributed/cuda_compute_stream.hpp"
+// In the place of src/distributed/nccl/cuda_compute_stream.cpp.
+#include "distributed/nccl/cuda_compute_stream.hpp"
 #include "tests/distributed/fake_gpu/device_model.hpp"
 
 namespace leda::distributed {

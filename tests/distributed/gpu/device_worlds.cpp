@@ -9,10 +9,10 @@
 #include <stdexcept>
 #include <utility>
 
-#include "distributed/cuda_compute_stream.hpp"
-#include "distributed/mpi_communicator.hpp"
-#include "distributed/nccl_check.hpp"
-#include "distributed/nccl_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
+#include "distributed/nccl/cuda_compute_stream.hpp"
+#include "distributed/nccl/nccl_check.hpp"
+#include "distributed/nccl/nccl_communicator.hpp"
 #include "tests/distributed/worlds.hpp"
 
 namespace leda::distributed {

@@ -3,9 +3,9 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "distributed/mpi_communicator.hpp"
-#include "distributed/nccl_bootstrap.hpp"
-#include "distributed/nccl_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
+#include "distributed/nccl/nccl_bootstrap.hpp"
+#include "distributed/nccl/nccl_communicator.hpp"
 #include "tests/support/refusal.hpp"
 
 namespace leda::distributed {

@@ -1,8 +1,8 @@
 // The worlds of the shared suites in the program that tests NCCL on the fake GPU: in place of worlds_test.cpp.
 #include <gtest/gtest.h>
 
-#include "distributed/mpi_communicator.hpp"
-#include "distributed/nccl_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
+#include "distributed/nccl/nccl_communicator.hpp"
 #include "tests/distributed/nccl/kernel_communicator.hpp"
 #include "tests/distributed/worlds.hpp"
 

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "distributed/device_ranks.hpp"
-#include "distributed/nccl_communicator.hpp"
-#include "distributed/watched_communicator.hpp"
+#include "distributed/core/device_ranks.hpp"
+#include "distributed/core/watched_communicator.hpp"
+#include "distributed/nccl/nccl_communicator.hpp"
 #include "programs/run_program.hpp"
 #include "tests/distributed/fake_gpu/fake_gpu.hpp"
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "distributed/communicator.hpp"
+#include "distributed/core/communicator.hpp"
 #include "tests/distributed/fake_gpu/fake_gpu.hpp"
 
 namespace leda::test {

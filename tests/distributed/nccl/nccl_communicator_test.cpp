@@ -1,5 +1,5 @@
 // What the contract suite cannot say: how NcclCommunicator treats streams, threads, devices and mistakes.
-#include "distributed/nccl_communicator.hpp"
+#include "distributed/nccl/nccl_communicator.hpp"
 
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "distributed/mpi_communicator.hpp"
+#include "distributed/mpi/mpi_communicator.hpp"
 #include "tests/distributed/fake_gpu/fake_gpu.hpp"
 #include "tests/support/refusal.hpp"
 

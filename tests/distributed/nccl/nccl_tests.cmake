@@ -20,9 +20,10 @@ if(LEDA_HAS_NCCL)
   endfunction()
   # add_nccl_test(NAME TARGET NUM_RANKS FILTER labels...)
   function(add_nccl_test NAME TARGET NUM_RANKS FILTER)
+    set_when(${NUM_RANKS} 1 2 3 4 5)
     add_test(NAME ${NAME}
-      COMMAND ${MPIEXEC_EXECUTABLE} -np ${NUM_RANKS} $<TARGET_FILE:${TARGET}> --gtest_filter=${FILTER})
-    set_tests_properties(${NAME} PROPERTIES TIMEOUT 300 LABELS "distributed;nccl;${ARGN}" PROCESSORS 2
+      COMMAND ${MPIEXEC_EXECUTABLE} -np ${NUM_RANKS} $<TARGET_FILE:${TARGET}> --gtest_filter=${FILTER}:-${LARGE})
+    set_tests_properties(${NAME} PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;ranks;${ARGN}" PROCESSORS 2
       ENVIRONMENT "${LEDA_TEST_ENVIRONMENT};GTEST_OUTPUT=xml:${LEDA_TEST_RESULTS}/${NAME}.xml")
   endfunction()
 
@@ -40,18 +41,18 @@ if(LEDA_HAS_NCCL)
   add_nccl_program(nccl_fault_job leda_fake_gpu distributed/nccl/fault_job.cpp)
   target_link_libraries(nccl_fault_job PRIVATE leda_programs)
   add_test(NAME nccl_faults COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/distributed/nccl/nccl_faults_test.py)
-  set_tests_properties(nccl_faults PROPERTIES TIMEOUT 300 LABELS "distributed;nccl;mpi" PROCESSORS 2
+  set_tests_properties(nccl_faults PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi" PROCESSORS 2
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT};LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
 
   add_test(NAME nccl_mutants
     COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/mutants/nccl_mutants_test.py ${CMAKE_BINARY_DIR})
-  set_tests_properties(nccl_mutants PROPERTIES TIMEOUT 900 LABELS "distributed;nccl;mpi" PROCESSORS 2
+  set_tests_properties(nccl_mutants PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi" PROCESSORS 2
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT}")
 
   # For the ordinary build: preset cuda has no programs without GPUs to compare with, and a sanitizer links otherwise.
   if(NOT LEDA_CUDA AND NOT LEDA_SANITIZE)
     add_test(NAME cuda_link COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/distributed/gpu/cuda_link_test.py)
-    set_tests_properties(cuda_link PROPERTIES TIMEOUT 120 LABELS "distributed;nccl"
+    set_tests_properties(cuda_link PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl"
       ENVIRONMENT "LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
   endif()
 

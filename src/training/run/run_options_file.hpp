@@ -1,0 +1,23 @@
+// options.cfg in the run folder: the resolved options of a run, and which of them may change when it is resumed.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "distributed/core/communicator.hpp"
+#include "training/run/job.hpp"
+
+namespace leda::training {
+
+// Length, cadence, logging, and where the work is done change no result that is already there; everything else would.
+bool may_change_on_resume(const std::string& option);
+
+// Writes the file, or, where there is one and a checkpoint beside it, compares: throws ErrorOnAllRanks(options) that
+// names every option that changed and may not. Collective; rank 0 reads and writes.
+void keep_run_options(const std::filesystem::path& run_folder, const OptionValues& values,
+                      distributed::Communicator& communicator);
+
+// Throws ErrorOnAllRanks(communication) that names the first option and rank that differ from rank 0's. Collective.
+void require_equal_options(const OptionValues& values, distributed::Communicator& communicator);
+
+}  // namespace leda::training

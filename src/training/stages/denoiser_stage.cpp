@@ -1,0 +1,238 @@
+#include "training/stages/denoiser_stage.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/error.hpp"
+#include "evaluation/dead_network.hpp"
+#include "language/vocabulary.hpp"
+#include "losses/leda_loss.hpp"
+#include "losses/reconstruction_loss.hpp"
+#include "model_files/network_state.hpp"
+#include "training/stages/patient_means.hpp"
+
+namespace leda::training {
+namespace {
+
+// Updates after warm-up before a network is judged: one that still copies its input is dead, one that is far worse than
+// the low dose has diverged. A fresh network may be either.
+constexpr std::int64_t kGraceSteps = 200;
+
+std::string token_name(std::int64_t level) { return fmt::format("token_agreement_level_{}", level + 1); }
+
+losses::TokenTermOptions token_term_of(const LedaOptions& leda) {
+  return {.term = leda.token_term == "soft" ? losses::TokenTerm::soft : losses::TokenTerm::hard,
+          .temperature = leda.token_temperature};
+}
+
+}  // namespace
+
+bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
+  return step >= training.num_warm_up_steps + kGraceSteps;
+}
+
+DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
+                             std::optional<model_files::AutoencoderFile> autoencoder)
+    : context_(context),
+      leda_weight_(leda_weight),
+      autoencoder_(std::move(autoencoder)),
+      denoiser_(models::make_denoiser(context.options.denoiser, context.settings)) {
+  const JobOptions& options = context_.options;
+  const DenoiserTrainingOptions& training = options.denoiser_training;
+  check_image_sides(context_.validation, 0, denoiser_->size_multiple(), denoiser_->smallest_size(), "the denoiser");
+  check_image_sides(context_.validation, training.crop, denoiser_->size_multiple(), denoiser_->smallest_size(),
+                    "the denoiser");
+  if (autoencoder_) {
+    check_image_sides(context_.validation, training.crop, autoencoder_->autoencoder->downsampling(),
+                      autoencoder_->autoencoder->downsampling(), "the autoencoder");
+    if (autoencoder_->window != context_.window) {
+      throw base::ErrorOnAllRanks(base::ExitCode::options,
+                                  {.what = "leda.autoencoder was trained in another window than data.window",
+                                   .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
+                                                        ct::window_name(context_.window)),
+                                   .why = "it would see intensities it never learned",
+                                   .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
+    }
+    if (models::is_published(options.autoencoder) && !models::is_published(autoencoder_->autoencoder->options())) {
+      throw base::ErrorOnAllRanks(
+          base::ExitCode::options,
+          {.what = "leda.autoencoder is not a published one, which autoencoder.compatibility = published asks for",
+           .value = "its file says compatibility none",
+           .why = "it need not have the published quantiser, and the result would be taken for a published one",
+           .remedy = "name a file that data_tools/import_autoencoder.py made of the published weights, or set "
+                     "autoencoder.compatibility = none"});
+    }
+    const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
+    token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
+  }
+  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
+  schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
+  updater_ = make_updater(plan_for(denoiser_->tensors().parameters, options.distributed));
+}
+
+std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::BucketPlan plan) {
+  const DenoiserTrainingOptions& training = context_.options.denoiser_training;
+  return std::make_unique<ParameterUpdater>(denoiser_->tensors().parameters,
+                                            update_options_of(context_.options, {training.beta1, training.beta2}),
+                                            std::move(plan), context_.communicator, context_.trace);
+}
+
+at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch,
+                               StepReport& report) {
+  const at::Tensor low_dose = batch.low_dose.to(context_.settings.device);
+  const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
+  const at::Tensor denoised = denoiser_->denoise(low_dose);
+  const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
+  at::Tensor total = mse;
+  if (autoencoder_) {
+    const LedaOptions& leda = context_.options.leda;
+    const losses::LedaTerms terms =
+        losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose, token_term_of(leda));
+    const at::Tensor token = terms.token.sum() / global_count;
+    const at::Tensor feature = terms.feature.sum() / global_count;
+    total = total + leda_weight_ * (leda.token_weight * token + feature);
+    report.add("leda_token", micro_batch, token);
+    report.add("leda_feature", micro_batch, feature);
+    token_agreement_ += terms.token_agreement;
+    if (term_gradients_) term_gradients_->add({mse, token, feature}, denoised);
+  }
+  report.add("loss", micro_batch, total);
+  report.add("mse", micro_batch, mse);
+  return total;
+}
+
+// As the loop logs: at the cadence and at the end.
+bool DenoiserStage::is_logged(std::int64_t step) const {
+  const JobOptions& options = context_.options;
+  return (step + 1) % options.logging.every_num_steps == 0 || step + 1 == options.denoiser_training.num_steps;
+}
+
+LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
+  const std::size_t num_micro_batches = num_micro_batches_of(batch, context_.options.distributed.reproducible);
+  std::vector<std::string> names{"loss", "mse"};
+  if (autoencoder_) names.insert(names.end(), {"leda_token", "leda_feature"});
+  names.insert(names.end(), {"gradient_norm", kSkippedUpdates});
+  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+                    context_.settings.device);
+  term_gradients_.reset();
+  if (autoencoder_ && is_logged(batch.step)) {
+    const double token_weight = leda_weight_ * context_.options.leda.token_weight;
+    term_gradients_.emplace(
+        std::vector<TermGradients::Term>{{"mse", 1.0}, {"leda_token", token_weight}, {"leda_feature", leda_weight_}},
+        batch.global_count, context_.communicator, context_.settings.device);
+  }
+  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
+  for (std::size_t i = 0; i < num_micro_batches; ++i) {
+    const at::Tensor total = loss(batch.micro_batches[i], static_cast<double>(batch.global_count), i, report);
+    updater_->accumulate(total, i + 1 == num_micro_batches);
+  }
+  const Update update = updater_->update(schedule_.rate(batch.step));
+  report.set_shared("gradient_norm", update.gradient_norm);
+  report.set_shared(kSkippedUpdates, update.is_skipped);
+  return report.entries();
+}
+
+std::vector<SkippedUpdates> DenoiserStage::settle_updates() {
+  std::vector<SkippedUpdates> skipped;
+  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+  return skipped;
+}
+
+std::vector<logging::Scalar> DenoiserStage::interval_figures() {
+  std::vector<logging::Scalar> figures;
+  if (!autoencoder_) return figures;
+  distributed::all_reduce(context_.communicator, token_agreement_);
+  const at::Tensor counts = token_agreement_.cpu();
+  for (std::int64_t level = 0; level < counts.size(0); ++level) {
+    const auto agreeing = static_cast<double>(counts.accessor<std::int64_t, 2>()[level][0]);
+    const auto positions = static_cast<double>(counts.accessor<std::int64_t, 2>()[level][1]);
+    if (positions > 0) figures.push_back({token_name(level), agreeing / positions});
+  }
+  token_agreement_.zero_();
+  if (term_gradients_) {
+    for (logging::Scalar& ratio : term_gradients_->ratios()) figures.push_back(std::move(ratio));
+    term_gradients_.reset();
+  }
+  return figures;
+}
+
+at::Tensor DenoiserStage::denoise(const at::Tensor& low_dose) const {
+  const at::NoGradGuard no_grad;
+  return denoiser_->denoise(low_dose.to(context_.settings.device));
+}
+
+std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const std::function<bool()>& should_stop) {
+  const data::SliceLoader loader(context_.validation,
+                                 {.window = context_.window, .dtype = context_.settings.dtype, .needs_low_dose = true});
+  PatientMeans means(context_.validation, {"rmse_hu", "low_dose_rmse_hu"});
+  evaluation::DeadNetworkSums life_signs;
+  const auto visit = [&](std::int64_t id) {
+    const data::SampleRef sample{0, id};
+    const ct::ImageBatch batch = loader.load({&sample, 1});
+    const at::Tensor denoised = denoise(batch.low_dose).cpu();
+    const auto rmse_hu = [&](const at::Tensor& image) {
+      return std::sqrt((image - batch.normal_dose).to(at::kDouble).square().mean().item<double>()) *
+             context_.window.range_hu();
+    };
+    means.add(id, {rmse_hu(denoised), rmse_hu(batch.low_dose)});
+    life_signs.add(denoised, batch.low_dose, batch.normal_dose);
+  };
+  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
+  ValidationReport report{means.reduce(context_.communicator), 0.0};
+  report.criterion = report.figures.front().value;
+  const bool had_its_chance = has_had_its_chance(step, context_.options.training);
+  if (had_its_chance) report.untrained_criterion = report.figures.back().value;
+  distributed::all_reduce(context_.communicator, life_signs.sums());
+  if (had_its_chance && life_signs.is_dead()) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::non_finite,
+        {.what = fmt::format("the denoiser died: after {} steps it takes away none of the noise", step),
+         .value = fmt::format("{:.2g} of (low dose - normal dose) is gone from its output", life_signs.share()),
+         .why = "its hidden units are off for every input; such a network does not recover",
+         .remedy = "lower denoiser.learning_rate or denoiser.input_scale, lengthen training.num_warm_up_steps, or take "
+                   "another run.seed"});
+  }
+  return report;
+}
+
+StageState DenoiserStage::state() const {
+  StageState state;
+  model_files::append_network("denoiser.", denoiser_->tensors(), state.networks);
+  updater_->optimiser().append_state("denoiser.", state.optimisers);
+  state.facts = {{"bucket_plan", updater_->plan().text()}};
+  if (autoencoder_) {
+    state.facts.emplace_back("autoencoder_checksum", autoencoder_->checksum);
+    state.facts.emplace_back("codebook_hash", language::codebook_hash(autoencoder_->autoencoder->codebook()));
+    state.facts.emplace_back("vocabulary_hash", autoencoder_->vocabulary_hash);
+  }
+  return state;
+}
+
+void DenoiserStage::load_state(const StageState& state) {
+  model_files::load_network("denoiser.", state.networks, denoiser_->tensors(), "the checkpoint");
+  for (const auto& [name, text] : state.facts) {
+    if (name == "bucket_plan") {
+      updater_.reset();  // its hooks leave before the new ones are attached
+      updater_ = make_updater(distributed::BucketPlan::from_text(text));
+    }
+    if (name == "autoencoder_checksum" && autoencoder_ && text != autoencoder_->checksum) {
+      throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                  {.what = "the autoencoder is not the one this run began with",
+                                   .value = autoencoder_->checksum + ", the checkpoint says " + text,
+                                   .why = "the loss would change in the middle of a run",
+                                   .remedy = "restore the file that leda.autoencoder named, or use --new-run"});
+    }
+  }
+  updater_->optimiser().load_state("denoiser.", state.optimisers);
+}
+
+std::string DenoiserStage::identity() const {
+  return fmt::format("denoiser {} {}, {} LEDA", context_.options.denoiser.type,
+                     model_files::network_identity(denoiser_->tensors()), autoencoder_ ? "with" : "without");
+}
+
+}  // namespace leda::training

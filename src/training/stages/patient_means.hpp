@@ -1,0 +1,41 @@
+// Validation figures by patient: the mean over each patient's slices, then over patients, so that a long scan does not
+// outweigh a short one. Slices are shared out over ranks; the result is the same for any number of ranks, to the last
+// bit, so that the choice of the best checkpoint is.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/shards/shard_catalogue.hpp"
+#include "distributed/core/communicator.hpp"
+#include "logging/scalar.hpp"
+
+namespace leda::training {
+
+class PatientMeans {
+ public:
+  PatientMeans(const data::ShardCatalogue& catalogue, std::vector<std::string> names);
+
+  // One slice's figures, in the order of the names.
+  void add(std::int64_t slice_id, const std::vector<double>& figures);
+  // Collective.
+  std::vector<logging::Scalar> reduce(distributed::Communicator& communicator);
+
+ private:
+  const data::ShardCatalogue& catalogue_;
+  std::vector<std::string> names_;
+  at::Tensor figures_;  // float64 [slices, names + 1]; the last column is 1 where a slice was added
+};
+
+// Calls `visit` for this rank's slices of the data set, every size-th one. Each is noted: a rank is not silent while it
+// validates. `should_stop`, which may be empty, is asked before each round of slices, as often on every rank and of one
+// answer on all: true = leave it. Returns whether all were visited.
+bool for_each_slice_of_rank(const data::ShardCatalogue& catalogue, distributed::Communicator& communicator,
+                            const std::function<bool()>& should_stop,
+                            const std::function<void(std::int64_t slice_id)>& visit);
+
+}  // namespace leda::training

@@ -1,0 +1,411 @@
+#include "training/stages/pretrain_stage.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.hpp"
+#include "distributed/core/differentiable_sum.hpp"
+#include "language/codebook_control.hpp"
+#include "language/tissue_match.hpp"
+#include "losses/adversarial_loss.hpp"
+#include "losses/perceptual_loss.hpp"
+#include "losses/reconstruction_loss.hpp"
+#include "losses/semantic_loss.hpp"
+#include "model_files/network_state.hpp"
+#include "training/stages/patient_means.hpp"
+
+namespace leda::training {
+namespace {
+
+std::unique_ptr<models::PerceptualNetwork> make_perceptual(const JobOptions& options,
+                                                           const models::TensorSettings& settings) {
+  const AutoencoderTrainingOptions& training = options.autoencoder_training;
+  if (training.perceptual_weight == 0.0) return nullptr;
+  if (training.perceptual_weights.empty()) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::options,
+        {.what = "the perceptual loss has no weights: autoencoder.perceptual_weights",
+         .value = fmt::format("empty, while autoencoder.perceptual_weight is {}", training.perceptual_weight),
+         .why = "LPIPS needs a trained VGG16 and its linear layers; random ones measure nothing",
+         .remedy = "name a safetensors file with them, or set autoencoder.perceptual_weight to 0"});
+  }
+  std::vector<models::NamedTensor> weights;
+  for (auto& [name, tensor] : storage::load_safetensors(training.perceptual_weights).tensors) {
+    weights.push_back({name, tensor});
+  }
+  return std::make_unique<models::PerceptualNetwork>(weights, settings);
+}
+
+std::unique_ptr<models::PatchDiscriminator> make_discriminator(const JobOptions& options,
+                                                               const models::TensorSettings& settings) {
+  if (options.adversarial.weight == 0.0) return nullptr;
+  return std::make_unique<models::PatchDiscriminator>(options.discriminator, settings);
+}
+
+void set_trained(models::TensorTable& table, bool trained) {
+  for (models::NamedTensor& parameter : table.parameters) parameter.tensor.set_requires_grad(trained);
+}
+
+// One image's loss must not depend on the images beside it, or its gradient depends on how they are shared out.
+void require_separable(const JobOptions& options) {
+  if (!options.distributed.reproducible || options.adversarial.weight == 0.0) return;
+  if (options.discriminator.norm != "batch") return;
+  throw base::ErrorOnAllRanks(base::ExitCode::options,
+                              {.what = "distributed.reproducible cannot be had with discriminator.norm = batch",
+                               .value = "true, with a discriminator (discriminator.weight is not 0)",
+                               .why = "batch normalisation couples the samples of a step, and a reproducible step runs "
+                                      "each sample by itself",
+                               .remedy = "set discriminator.norm = group, or discriminator.weight = 0"});
+}
+
+void warn_of_single_channel_norms(const models::AutoencoderOptions& options, logging::Console& console) {
+  if (!models::normalises_single_channels(options)) return;
+  console.warn(fmt::format(
+      "autoencoder.norm_groups = {} for {} channels: each channel is normalised by itself, and on crops of even "
+      "brightness the LEDA loss of stage 2 then has gradients that dwarf the pixel loss's; norm_groups = {} puts some "
+      "channels into each group",
+      options.norm_groups, options.channels, std::max(1, options.channels / 4)));
+}
+
+// By tissue where it has enough pure cells, and the mean of these.
+void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report) {
+  const at::Tensor counts = pure_matches.cpu();
+  for (const ct::TissueRange& row : ct::kTissues) {
+    const at::Tensor own = counts[static_cast<std::int64_t>(row.tissue)];
+    const auto positions = own[1].item<std::int64_t>();
+    if (positions < language::kMinPositions) continue;
+    report.figures.push_back({fmt::format("tissue_match_{}", row.name), own[0].item<double>() / positions});
+  }
+  const language::BalancedMatch balanced = language::balanced_match(counts);
+  if (balanced.num_tissues > 0) report.figures.push_back({"tissue_match_balanced", balanced.share});
+}
+
+at::Tensor codebook_of(const language::Vocabulary& vocabulary, const StageContext& context) {
+  const VocabularyOptions& options = context.options.vocabulary;
+  const at::Tensor codebook = language::make_codebook(vocabulary, options.normalise_rows, context.settings.dtype);
+  return language::control_codebook(codebook, options.control, context.options.run.seed);
+}
+
+std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entries) {
+  std::vector<at::Tensor> copies;
+  for (const models::NamedTensor& entry : entries) copies.push_back(entry.tensor.clone());
+  return copies;
+}
+
+}  // namespace
+
+PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
+                             std::optional<language::WordScores> word_scores)
+    : context_(context),
+      sum_over_ranks_([&communicator = context.communicator, trace = context.trace](const at::Tensor& tensor) {
+        return distributed::sum_over_ranks(tensor, communicator, trace);
+      }),
+      tissue_words_(vocabulary),
+      autoencoder_(context.options.autoencoder, codebook_of(vocabulary, context), context.settings),
+      codebook_hash_(language::codebook_hash(autoencoder_.codebook())),
+      discriminator_(make_discriminator(context.options, context.settings)),
+      perceptual_(make_perceptual(context.options, context.settings)),
+      candidate_words_(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
+                       context.options.words, autoencoder_.options().strides, autoencoder_.downsampling()),
+      usage_(static_cast<std::int64_t>(context.options.autoencoder.strides.size()), vocabulary.size(),
+             context.settings.device) {
+  const JobOptions& options = context_.options;
+  require_separable(options);
+  warn_of_single_channel_norms(options.autoencoder, context_.console);
+  TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == "scores"),
+                        "scores where they are asked for");
+  if (word_scores) {
+    scored_candidates_.emplace(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
+                               options.words, autoencoder_.options().strides.size(), std::move(*word_scores));
+  }
+  const AutoencoderTrainingOptions& training = options.autoencoder_training;
+  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
+  schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
+  discriminator_schedule_ = schedule_of(options.adversarial.learning_rate, training.num_steps, batch, options.training);
+  const auto plan = [&](const models::TensorTable& table) { return plan_for(table.parameters, options.distributed); };
+  updater_ = make_updater(autoencoder_.tensors(), plan(autoencoder_.tensors()));
+  if (has_discriminator()) {
+    discriminator_updater_ = make_updater(discriminator_->tensors(), plan(discriminator_->tensors()));
+  }
+}
+
+std::unique_ptr<ParameterUpdater> PretrainStage::make_updater(const models::TensorTable& table,
+                                                              distributed::BucketPlan plan) const {
+  const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
+  return std::make_unique<ParameterUpdater>(table.parameters,
+                                            update_options_of(context_.options, {training.beta1, training.beta2}),
+                                            std::move(plan), context_.communicator, context_.trace);
+}
+
+bool PretrainStage::adversarial_at(std::int64_t step) const {
+  return has_discriminator() && step >= context_.options.adversarial.start_step;
+}
+
+std::vector<language::LevelCandidates> PretrainStage::candidates_of(const at::Tensor& tissue,
+                                                                    const models::QuantizedLatent& latent) const {
+  std::vector<language::LevelGrid> grids;
+  for (const models::LevelTokens& level : latent.levels) {
+    grids.push_back(level.exists ? language::LevelGrid{level.tokens.size(1), level.tokens.size(2)}
+                                 : language::LevelGrid{});
+  }
+  return candidate_words_.of_tissue_maps(tissue.to(context_.settings.device), grids);
+}
+
+std::vector<language::LevelCandidates> PretrainStage::training_candidates(const ct::ImageBatch& images,
+                                                                          const models::QuantizedLatent& latent) const {
+  std::vector<language::LevelCandidates> candidates = candidates_of(images.tissue, latent);
+  if (scored_candidates_) scored_candidates_->place(images.slice_ids, candidates);
+  return candidates;
+}
+
+at::Tensor PretrainStage::adaptive_weight(const at::Tensor& nll, const at::Tensor& generator,
+                                          std::int64_t global_count) const {
+  const double weight = context_.options.adversarial.weight;
+  if (!context_.options.distributed.reproducible) {
+    return losses::adaptive_weight(nll, generator, autoencoder_.last_layer_weight(), sum_over_ranks_, weight);
+  }
+  // Each image's own: a weight common to the batch would couple its samples. Of the image's whole losses, not of their
+  // shares in the mean.
+  const auto of_this_image = [](const at::Tensor& tensor) { return tensor; };
+  const auto count = static_cast<double>(global_count);
+  return losses::adaptive_weight(nll * count, generator * count, autoencoder_.last_layer_weight(), of_this_image,
+                                 weight);
+}
+
+PretrainStage::SemanticTerm PretrainStage::semantic_term(const ct::ImageBatch& images,
+                                                         const models::QuantizedLatent& tokens,
+                                                         const at::Tensor& appearance) const {
+  const at::Tensor loss =
+      losses::semantic_loss(tokens.levels, training_candidates(images, tokens), autoencoder_.metric());
+  if (context_.options.autoencoder_training.semantic_weighting != "dynamic") return {loss, loss, {}};
+  const at::Tensor factor = losses::dynamic_semantic_factor(appearance, loss);
+  return {loss, factor * loss, factor};
+}
+
+at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
+                                           Reconstruction& reconstruction, StepReport& report) {
+  const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
+  const ct::ImageBatch& images = batch.micro_batches[micro_batch];
+  const at::Tensor normal_dose = images.normal_dose.to(context_.settings.device);
+  const at::Tensor latent = autoencoder_.encode(normal_dose);
+  const models::QuantizedLatent tokens =
+      autoencoder_.quantize(latent, {.log_partition = training.semantic_weight != 0.0});
+  for (std::size_t level = 0; level < tokens.levels.size(); ++level) {
+    if (tokens.levels[level].exists) usage_.add(static_cast<std::int64_t>(level), tokens.levels[level].tokens);
+  }
+  const at::Tensor reconstructed = autoencoder_.decode(tokens.straight_through);
+  reconstruction = {normal_dose, reconstructed.detach()};
+
+  const auto share = [&](const at::Tensor& per_image) {
+    return per_image.sum() / static_cast<double>(batch.global_count);
+  };
+  const at::Tensor l1_per_image = losses::absolute_error_per_image(reconstructed, normal_dose);
+  const auto perceptual_input =
+      models::is_published(autoencoder_.options()) ? losses::PerceptualInput::unit : losses::PerceptualInput::symmetric;
+  const at::Tensor perceptual_per_image =
+      perceptual_ ? losses::perceptual_loss(*perceptual_, reconstructed, normal_dose, perceptual_input)
+                  : at::zeros_like(l1_per_image);
+  const at::Tensor l1 = share(l1_per_image);
+  const at::Tensor perceptual = share(perceptual_per_image);
+  const at::Tensor commitment = share(tokens.commitment);
+  const SemanticTerm semantic =
+      training.semantic_weight != 0.0
+          ? semantic_term(images, tokens, l1_per_image + training.perceptual_weight * perceptual_per_image)
+          : SemanticTerm{at::zeros_like(l1_per_image), at::zeros_like(l1_per_image), {}};
+
+  const at::Tensor nll = l1 + training.perceptual_weight * perceptual;
+  at::Tensor total = nll + training.codebook_weight * (training.commitment_weight * commitment +
+                                                       training.semantic_weight * share(semantic.weighted));
+  if (adversarial) {
+    const at::Tensor logits = discriminator_->logits(reconstructed, /*training=*/true, sum_over_ranks_);
+    const at::Tensor generator = share(losses::generator_loss(logits));
+    const at::Tensor adaptive = adaptive_weight(nll, generator, batch.global_count);
+    total = total + adaptive * generator;
+    report.add("generator", micro_batch, generator);
+    report.add("adaptive_weight", micro_batch, adaptive / num_weights(batch));
+  }
+  report.add("l1", micro_batch, l1);
+  report.add("perceptual", micro_batch, perceptual);
+  report.add("commitment", micro_batch, commitment);
+  report.add("semantic", micro_batch, share(semantic.loss));
+  if (semantic.factor.defined()) report.add("semantic_factor", micro_batch, share(semantic.factor));
+  report.add("loss", micro_batch, total);
+  return total;
+}
+
+double PretrainStage::num_weights(const data::StepBatch& batch) const {
+  if (context_.options.distributed.reproducible) return static_cast<double>(batch.global_count);
+  return static_cast<double>(batch.micro_batches.size()) * context_.communicator.size();
+}
+
+at::Tensor PretrainStage::update_autoencoder(const data::StepBatch& batch, bool adversarial,
+                                             std::vector<Reconstruction>& reconstructions, StepReport& report) {
+  // The discriminator judges here but does not learn: its hooks must stay silent.
+  if (has_discriminator()) set_trained(discriminator_->tensors(), false);
+  const std::size_t num_micro_batches = reconstructions.size();
+  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
+  for (std::size_t i = 0; i < num_micro_batches; ++i) {
+    const at::Tensor total = autoencoder_loss(batch, i, adversarial, reconstructions[i], report);
+    updater_->accumulate(total, i + 1 == num_micro_batches);
+  }
+  const Update update = updater_->update(schedule_.rate(batch.step));
+  report.set_shared("gradient_norm", update.gradient_norm);
+  return update.is_skipped;
+}
+
+at::Tensor PretrainStage::update_discriminator(const data::StepBatch& batch,
+                                               const std::vector<Reconstruction>& reconstructions, StepReport& report) {
+  set_trained(discriminator_->tensors(), true);
+  discriminator_updater_->begin_step(batch.step, static_cast<int>(reconstructions.size()), batch.global_count);
+  for (std::size_t i = 0; i < reconstructions.size(); ++i) {
+    const at::Tensor real = discriminator_->logits(reconstructions[i].normal_dose, true, sum_over_ranks_);
+    const at::Tensor fake = discriminator_->logits(reconstructions[i].reconstructed, true, sum_over_ranks_);
+    const at::Tensor loss =
+        losses::discriminator_hinge_loss(real, fake).sum() / static_cast<double>(batch.global_count);
+    discriminator_updater_->accumulate(loss, i + 1 == reconstructions.size());
+    report.add("discriminator", i, loss);
+  }
+  return discriminator_updater_->update(discriminator_schedule_.rate(batch.step)).is_skipped;
+}
+
+LossReport PretrainStage::train_step(const data::StepBatch& batch) {
+  const bool adversarial = adversarial_at(batch.step);
+  std::vector<Reconstruction> reconstructions(num_micro_batches_of(batch, context_.options.distributed.reproducible));
+  std::vector<std::string> names{
+      "l1",   "perceptual",    "commitment",    "semantic",     "generator", "adaptive_weight",
+      "loss", "gradient_norm", "discriminator", kSkippedUpdates};
+  if (context_.options.autoencoder_training.semantic_weighting == "dynamic") names.emplace_back("semantic_factor");
+  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+                    context_.settings.device);
+  if (!adversarial) {
+    report.set_shared(kSkippedUpdates, update_autoencoder(batch, adversarial, reconstructions, report));
+    return report.entries();
+  }
+  std::vector<models::NamedTensor>& statistics = discriminator_->tensors().buffers;
+  const std::vector<at::Tensor> before = copies_of(statistics);
+  at::Tensor is_skipped = update_autoencoder(batch, adversarial, reconstructions, report);
+  is_skipped = is_skipped.maximum(update_discriminator(batch, reconstructions, report));
+  // Images that spoiled an update have passed through the batch normalisation too.
+  for (std::size_t i = 0; i < statistics.size(); ++i) {
+    statistics[i].tensor.copy_(at::where(is_skipped > 0, before[i], statistics[i].tensor));
+  }
+  report.set_shared(kSkippedUpdates, is_skipped);
+  return report.entries();
+}
+
+std::vector<SkippedUpdates> PretrainStage::settle_updates() {
+  std::vector<SkippedUpdates> skipped;
+  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+  if (!has_discriminator()) return skipped;
+  if (auto updates = discriminator_updater_->settle()) skipped.push_back(*std::move(updates));
+  return skipped;
+}
+
+std::vector<logging::Scalar> PretrainStage::interval_figures() {
+  at::Tensor counts = usage_.counts();
+  distributed::all_reduce(context_.communicator, counts);
+  std::vector<logging::Scalar> figures;
+  for (std::int64_t level = 0; level < counts.size(0); ++level) {
+    figures.push_back({fmt::format("tokens_level_{}", level + 1), static_cast<double>(usage_.num_distinct(level))});
+    figures.push_back({fmt::format("perplexity_level_{}", level + 1), usage_.perplexity(level)});
+    figures.push_back({fmt::format("dead_words_level_{}", level + 1), static_cast<double>(usage_.num_dead(level))});
+  }
+  usage_.reset();
+  return figures;
+}
+
+std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std::function<bool()>& should_stop) {
+  const at::NoGradGuard no_grad;
+  const data::SliceLoader loader(context_.validation,
+                                 {.window = context_.window, .dtype = context_.settings.dtype, .needs_tissue = true});
+  PatientMeans means(context_.validation, {"l1_hu", "psnr_db"});
+  const auto count_options = at::TensorOptions(at::kLong).device(context_.settings.device);
+  at::Tensor matches = at::zeros({4}, count_options);
+  at::Tensor pure_matches = at::zeros({ct::kNumTissues, 2}, count_options);
+  const auto visit = [&](std::int64_t id) {
+    const data::SampleRef sample{0, id};
+    const ct::ImageBatch batch = loader.load({&sample, 1});
+    const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
+    const models::QuantizedLatent tokens =
+        autoencoder_.quantize(autoencoder_.encode(normal_dose), {.log_partition = false, .gradients = false});
+    const at::Tensor reconstructed = autoencoder_.decode(tokens.quantized);
+    const at::Tensor error = reconstructed - normal_dose;
+    means.add(id, {error.abs().mean().item<double>() * context_.window.range_hu(),
+                   -10.0 * std::log10(error.square().mean().item<double>())});  // peak: the window's range
+    const auto candidates = candidates_of(batch.tissue, tokens);
+    const at::Tensor& finest = tokens.levels.back().tokens;
+    matches += language::tissue_match_counts(tissue_words_, finest, candidates.back().tissue);
+    pure_matches += language::pure_match_counts(tissue_words_, finest, candidates.back());
+  };
+  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
+  ValidationReport report{means.reduce(context_.communicator), 0.0};
+  report.criterion = report.figures.front().value;
+  distributed::all_reduce(context_.communicator, matches);
+  const language::TissueMatchRate rate = language::tissue_match_rate(matches);
+  report.figures.push_back({"tissue_match", rate.all});
+  report.figures.push_back({"tissue_match_non_air", rate.non_air});
+  distributed::all_reduce(context_.communicator, pure_matches);
+  add_tissue_figures(pure_matches, report);
+  return report;
+}
+
+void PretrainStage::check_codebook_is_frozen() const {
+  const std::string now = language::codebook_hash(autoencoder_.codebook());
+  if (now == codebook_hash_) return;
+  throw base::Error(base::ExitCode::internal, {.what = "the frozen codebook changed during training",
+                                               .value = codebook_hash_ + " became " + now,
+                                               .why = "tokens would no longer be words of the vocabulary",
+                                               .remedy = "report this, with the run's options.cfg"});
+}
+
+StageState PretrainStage::state() const {
+  check_codebook_is_frozen();
+  StageState state;
+  model_files::append_network("autoencoder.", autoencoder_.tensors(), state.networks);
+  updater_->optimiser().append_state("autoencoder.", state.optimisers);
+  state.facts = {{"codebook_hash", codebook_hash_}, {"bucket_plan", updater_->plan().text()}};
+  if (has_discriminator()) {
+    model_files::append_network("discriminator.", discriminator_->tensors(), state.networks);
+    discriminator_updater_->optimiser().append_state("discriminator.", state.optimisers);
+    state.facts.emplace_back("discriminator_bucket_plan", discriminator_updater_->plan().text());
+  }
+  return state;
+}
+
+void PretrainStage::load_state(const StageState& state) {
+  const auto restore = [&](const std::string& prefix, models::TensorTable& table, const std::string& plan_name) {
+    set_trained(table, true);
+    model_files::load_network(prefix, state.networks, table, "the checkpoint");
+    std::string plan;
+    for (const auto& [name, text] : state.facts) {
+      if (name == plan_name) plan = text;
+    }
+    auto updater = make_updater(table, distributed::BucketPlan::from_text(plan));
+    updater->optimiser().load_state(prefix, state.optimisers);
+    return updater;
+  };
+  updater_.reset();  // its hooks leave before the new ones are attached
+  updater_ = restore("autoencoder.", autoencoder_.tensors(), "bucket_plan");
+  if (has_discriminator()) {
+    discriminator_updater_.reset();
+    discriminator_updater_ = restore("discriminator.", discriminator_->tensors(), "discriminator_bucket_plan");
+  }
+  check_codebook_is_frozen();
+}
+
+std::string PretrainStage::identity() const {
+  std::string identity =
+      "autoencoder " + model_files::network_identity(autoencoder_.tensors()) + ", codebook " + codebook_hash_;
+  if (has_discriminator()) identity += ", discriminator " + model_files::network_identity(discriminator_->tensors());
+  if (scored_candidates_) identity += ", word scores " + scored_candidates_->scores().hash();
+  return identity;
+}
+
+}  // namespace leda::training

@@ -1,0 +1,98 @@
+// Stage 1: the autoencoder learns to reconstruct normal-dose images through tokens of a frozen vocabulary
+// (docs/methods/autoencoder.md; LEDA section "pretraining", VQGAN's losses). One step updates the autoencoder, then,
+// from its start step on, the discriminator, on the same reconstructions.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "language/candidate_words.hpp"
+#include "language/scored_candidates.hpp"
+#include "language/tissue_words.hpp"
+#include "language/token_usage.hpp"
+#include "language/vocabulary.hpp"
+#include "language/word_scores.hpp"
+#include "models/autoencoder.hpp"
+#include "models/patch_discriminator.hpp"
+#include "models/perceptual_network.hpp"
+#include "training/stages/stage.hpp"
+#include "training/stages/stage_context.hpp"
+#include "training/stages/step_report.hpp"
+#include "training/update/parameter_updater.hpp"
+
+namespace leda::training {
+
+class PretrainStage : public Stage {
+ public:
+  // word_scores: of the training slices, by their ids; words.source = scores needs them, tissue has none.
+  PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
+                std::optional<language::WordScores> word_scores = std::nullopt);
+
+  LossReport train_step(const data::StepBatch& batch) override;
+  std::vector<SkippedUpdates> settle_updates() override;
+  std::vector<logging::Scalar> interval_figures() override;
+  std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;
+  StageState state() const override;
+  void load_state(const StageState& state) override;
+  std::string identity() const override;
+
+  const models::Autoencoder& autoencoder() const { return autoencoder_; }
+  const language::TissueWords& tissue_words() const { return tissue_words_; }
+
+ private:
+  struct Reconstruction {  // of one micro-batch
+    at::Tensor normal_dose;
+    at::Tensor reconstructed;
+  };
+
+  struct SemanticTerm {  // [B] each
+    at::Tensor loss;
+    at::Tensor weighted;  // what alpha multiplies
+    at::Tensor factor;    // undefined with fixed weighting
+  };
+
+  bool has_discriminator() const { return discriminator_ != nullptr; }
+  bool adversarial_at(std::int64_t step) const;
+  std::unique_ptr<ParameterUpdater> make_updater(const models::TensorTable& table, distributed::BucketPlan plan) const;
+  // Of this rank's shares in the means over the global batch.
+  at::Tensor adaptive_weight(const at::Tensor& nll, const at::Tensor& generator, std::int64_t global_count) const;
+  // How many adaptive weights all ranks report in a step.
+  double num_weights(const data::StepBatch& batch) const;
+  // appearance: [B], reconstruction and perceptual loss.
+  SemanticTerm semantic_term(const ct::ImageBatch& images, const models::QuantizedLatent& tokens,
+                             const at::Tensor& appearance) const;
+  // The loss to descend, of one micro-batch: per-image sums divided by the global count.
+  at::Tensor autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
+                              Reconstruction& reconstruction, StepReport& report);
+  // Both return whether the update was skipped, as ParameterUpdater does.
+  at::Tensor update_autoencoder(const data::StepBatch& batch, bool adversarial,
+                                std::vector<Reconstruction>& reconstructions, StepReport& report);
+  at::Tensor update_discriminator(const data::StepBatch& batch, const std::vector<Reconstruction>& reconstructions,
+                                  StepReport& report);
+  std::vector<language::LevelCandidates> candidates_of(const at::Tensor& tissue,
+                                                       const models::QuantizedLatent& latent) const;
+  // Of training slices: candidates_of their tissue, or those of their word scores.
+  std::vector<language::LevelCandidates> training_candidates(const ct::ImageBatch& images,
+                                                             const models::QuantizedLatent& latent) const;
+  void check_codebook_is_frozen() const;
+
+  StageContext context_;
+  models::SumOverRanks sum_over_ranks_;
+  language::TissueWords tissue_words_;
+  models::Autoencoder autoencoder_;
+  std::string codebook_hash_;
+  std::unique_ptr<models::PatchDiscriminator> discriminator_;
+  std::unique_ptr<models::PerceptualNetwork> perceptual_;
+  language::CandidateWords candidate_words_;
+  std::optional<language::ScoredCandidates> scored_candidates_;
+  language::TokenUsage usage_;
+  LearningRateSchedule schedule_;
+  LearningRateSchedule discriminator_schedule_;
+  std::unique_ptr<ParameterUpdater> updater_;
+  std::unique_ptr<ParameterUpdater> discriminator_updater_;
+};
+
+}  // namespace leda::training
