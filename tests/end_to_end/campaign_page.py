@@ -8,7 +8,7 @@ from leda_job import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "launch"))
 
-from revision import commit  # noqa: E402, F401: part of what a page says
+from revision import commit  # noqa: E402, F401 (part of what a page says)
 
 
 def say(text):

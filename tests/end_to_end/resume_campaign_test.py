@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from leda_job import JobTestCase, checkpoints, run
+from leda_job import JobTestCase, run
 from resume_campaign import Campaign, losses_of
 from resume_cases import ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, Move, all_cases, elastic_orders
 
