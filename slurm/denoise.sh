@@ -16,22 +16,11 @@
 #SBATCH --output=%x-%j.out
 set -euo pipefail
 
-# Slurm runs a copy of this file; where the project lies, the job's record says, or LEDA_HOME.
-find_home() {
-  local home record=''
-  if [[ -n ${LEDA_HOME-} ]]; then
-    home=$LEDA_HOME
-  else
-    if [[ -n ${SLURM_JOB_ID-} ]]; then record=$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|^ *Command=\(.*\)/slurm/denoise\.sh.*|\1|p'); fi
-    for home in "$record" "$(dirname "${BASH_SOURCE[0]}")/.." "${SLURM_SUBMIT_DIR-}"; do [[ ! -e $home/slurm/job.bash ]] || break; done
-  fi
-  if [[ ! -e $home/slurm/job.bash ]]; then
-    printf 'denoise.sh: the project is not in %s (no slurm/job.bash)\n  Name its folder: LEDA_HOME=FOLDER sbatch ...\n' "${home:-this folder}" >&2
-    exit 5
-  fi
-  printf '%s\n' "$home"
-}
-home=$(find_home)
+# Slurm runs a copy of this file. Where the project lies, LEDA_HOME says, or the job's record; without both it is looked
+# for at this file and in the folder of sbatch.
+home=${LEDA_HOME:-${SLURM_JOB_ID:+$(scontrol show job "$SLURM_JOB_ID" | sed -n 's|/slurm/[^/ ]*\.sh\( .*\)\?$||; s|^ *Command=||p' || true)}}
+for home in "$home" "$(dirname "${BASH_SOURCE[0]}")/.." "${SLURM_SUBMIT_DIR-}"; do [[ ! -e $home/slurm/job.bash ]] || break; done
+[[ -e $home/slurm/job.bash ]] || { echo 'The project was not found. Name its folder: LEDA_HOME=FOLDER sbatch ...' >&2; exit 5; }
 # shellcheck source=slurm/job.bash
 source "$home/slurm/job.bash"
 

@@ -1,8 +1,12 @@
 # shellcheck shell=bash
 # Read by the batch scripts of this folder: runs a program on all ranks of the job, passes the cluster's warning on to
 # it, and does what its exit code asks for. Explained in docs/slurm.md.
-# shellcheck source=launch/messages.bash
-source "$(dirname "${BASH_SOURCE[0]}")/../launch/messages.bash"
+# shellcheck source=launch/support/script_support.bash
+source "$(dirname "${BASH_SOURCE[0]}")/../launch/support/script_support.bash"
+
+# Found at another place than the named one, this would be another version of the project.
+[[ -z ${LEDA_HOME-} || -e $LEDA_HOME/slurm/job.bash ]] || fail "$exit_platform" \
+  "LEDA_HOME=$LEDA_HOME is not the project's folder (no slurm/job.bash)." "Name it: LEDA_HOME=FOLDER sbatch ..."
 
 warned=0      # USR1 has come: save and leave
 terminated=0  # TERM has come: Slurm ends this job

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Read by pipeline.sh and sweep.sh, which run on the login node and submit jobs that depend on one another.
-# shellcheck source=launch/messages.bash
-source "$(dirname "${BASH_SOURCE[0]}")/../launch/messages.bash"
+# shellcheck source=launch/support/script_support.bash
+source "$(dirname "${BASH_SOURCE[0]}")/../launch/support/script_support.bash"
 
 submitted=()
 

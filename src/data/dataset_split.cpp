@@ -20,7 +20,7 @@ using SliceIds = std::vector<std::int64_t>;
 using Sets = std::array<SliceIds, 3>;
 using Counts = std::array<std::int64_t, 3>;
 
-[[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& remedy) {
+[[noreturn]] void refuse_split(const std::string& what, const std::string& value, const std::string& remedy) {
   throw base::ErrorOnAllRanks(base::ExitCode::options,
                               {.what = "split: " + what, .value = value, .why = "", .remedy = remedy});
 }
@@ -30,7 +30,7 @@ Counts counts_of_fractions(const std::vector<double>& fractions, std::int64_t to
   double sum = 0.0;
   for (const double fraction : fractions) sum += fraction >= 0.0 ? fraction : NAN;
   if (fractions.size() != 3 || !(sum > 0.0) || !std::isfinite(sum)) {
-    refuse("fractions must be three numbers, none negative, not all zero", fmt::format("{}", fmt::join(fractions, ",")),
+    refuse_split("fractions must be three numbers, none negative, not all zero", fmt::format("{}", fmt::join(fractions, ",")),
            "0.8,0.1,0.1 for instance");
   }
   Counts counts{};
@@ -56,7 +56,7 @@ std::int64_t number_of(std::string_view text, const std::string& range) {
   std::int64_t value = -1;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc() || end != text.data() + text.size() || value < 0) {
-    refuse("a range of slices cannot be read", range,
+    refuse_split("a range of slices cannot be read", range,
            "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
   }
   return value;
@@ -68,7 +68,7 @@ void append_range(const std::string& range, std::int64_t num_slices, SliceIds& i
   const std::int64_t first = number_of(std::string_view(range).substr(0, colon), range);
   const std::int64_t last = number_of(std::string_view(range).substr(colon + 1), range);
   if (first >= last || last > num_slices) {
-    refuse("a range of slices does not fit the data set", range, fmt::format("slices are 0:{}", num_slices));
+    refuse_split("a range of slices does not fit the data set", range, fmt::format("slices are 0:{}", num_slices));
   }
   for (std::int64_t id = first; id < last; ++id) ids.push_back(id);
 }
@@ -84,7 +84,7 @@ SliceIds ids_of_ranges(const std::string& ranges, std::int64_t num_slices) {
   }
   std::sort(ids.begin(), ids.end());
   if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
-    refuse("ranges of one set overlap", ranges, "name every slice once");
+    refuse_split("ranges of one set overlap", ranges, "name every slice once");
   }
   return ids;
 }
@@ -103,7 +103,7 @@ void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t g
     const bool is_one_patient = catalogue.record(before).patient == catalogue.record(after).patient;
     const std::int64_t needed = is_one_patient ? gap : 0;
     if (after - before - 1 < needed) {
-      refuse(fmt::format("{} and {} are too close", kSplitNames[first_set], kSplitNames[second_set]),
+      refuse_split(fmt::format("{} and {} are too close", kSplitNames[first_set], kSplitNames[second_set]),
              fmt::format("{} slices between {} and {}, {} needed", after - before - 1, before, after, needed),
              "leave a larger gap: neighbouring slices of a patient show the same anatomy");
     }
@@ -112,7 +112,7 @@ void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t g
 
 Sets split_by_ranges(const ShardCatalogue& catalogue, const SplitOptions& options) {
   if (options.slices.size() != 3) {
-    refuse("ranges are needed for all three sets", fmt::format("{}", fmt::join(options.slices, ",")),
+    refuse_split("ranges are needed for all three sets", fmt::format("{}", fmt::join(options.slices, ",")),
            "0:70,75:85,90:108 for instance; several ranges are joined by +, - is for none");
   }
   Sets sets;
@@ -143,7 +143,7 @@ Counts counts_of_patients(const std::vector<int>& wanted, std::int64_t available
   const bool is_valid = wanted.size() == 3 && *std::min_element(wanted.begin(), wanted.end()) >= 0;
   const std::int64_t total = std::accumulate(wanted.begin(), wanted.end(), std::int64_t{0});
   if (!is_valid || total < 1 || total > available) {
-    refuse("the numbers of patients cannot be met", fmt::format("{}", fmt::join(wanted, ",")),
+    refuse_split("the numbers of patients cannot be met", fmt::format("{}", fmt::join(wanted, ",")),
            fmt::format("three numbers for train, validation and test; the data set has {} patients", available));
   }
   return {wanted[0], wanted[1], wanted[2]};
@@ -160,7 +160,7 @@ Sets split_by_blocks(const ShardCatalogue& catalogue, const SplitOptions& option
       std::count_if(options.fractions.begin(), options.fractions.end(), [](double f) { return f > 0.0; });
   const std::int64_t usable = catalogue.num_slices() - options.gap * (num_sets - 1);
   if (options.gap < 0 || usable < num_sets) {
-    refuse("too few slices for blocks with gaps",
+    refuse_split("too few slices for blocks with gaps",
            fmt::format("{} slices, {} blocks, gap {}", catalogue.num_slices(), num_sets, options.gap),
            "choose a smaller gap or fewer sets");
   }
@@ -189,7 +189,7 @@ Sets plan_split(const ShardCatalogue& catalogue, const SplitOptions& options) {
   const Counts counts = counts_of_fractions(options.fractions, num_patients);
   for (std::size_t i = 0; i < 3; ++i) {
     if (options.fractions[i] > 0.0 && counts[i] == 0) {
-      refuse("too few patients for the wanted sets", fmt::to_string(num_patients), "ask for fewer sets");
+      refuse_split("too few patients for the wanted sets", fmt::to_string(num_patients), "ask for fewer sets");
     }
   }
   return split_by_patients(catalogue, counts, options.seed);
@@ -198,7 +198,7 @@ Sets plan_split(const ShardCatalogue& catalogue, const SplitOptions& options) {
 bool split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console,
                    const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
-    refuse("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard), "1 or more");
+    refuse_split("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard), "1 or more");
   }
   const ShardCatalogue catalogue = ShardCatalogue::open(options.input);
   const Sets sets = plan_split(catalogue, options);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::int64_t kSlicesPerShard = 32;
 
-[[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& remedy) {
+[[noreturn]] void refuse_simulation(const std::string& what, const std::string& value, const std::string& remedy) {
   throw base::ErrorOnAllRanks(base::ExitCode::data,
                               {.what = "simulate: " + what, .value = value, .why = "", .remedy = remedy});
 }
@@ -25,19 +25,19 @@ constexpr std::int64_t kSlicesPerShard = 32;
 void check_folders(const DoseSimulationOptions& options) {
   std::error_code ignored;
   if (std::filesystem::equivalent(options.input, options.output, ignored)) {
-    refuse("input and output are the same folder", options.output, "name a new folder for the output");
+    refuse_simulation("input and output are the same folder", options.output, "name a new folder for the output");
   }
 }
 
 void check_square(const ShardCatalogue& catalogue) {
   if (catalogue.rows() != catalogue.columns()) {
-    refuse("slices must be square", fmt::format("{} x {}", catalogue.rows(), catalogue.columns()),
+    refuse_simulation("slices must be square", fmt::format("{} x {}", catalogue.rows(), catalogue.columns()),
            "pad or crop the slices before importing them");
   }
   for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
     const std::array<double, 3>& spacing = catalogue.record(id).spacing_mm;
     if (spacing[0] != spacing[1]) {
-      refuse(fmt::format("pixels of slice {} must be square", id), fmt::format("{} x {} mm", spacing[0], spacing[1]),
+      refuse_simulation(fmt::format("pixels of slice {} must be square", id), fmt::format("{} x {} mm", spacing[0], spacing[1]),
              "resample the slices before importing them");
     }
   }

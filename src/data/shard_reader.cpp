@@ -21,7 +21,7 @@
 namespace leda::data {
 namespace {
 
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& field, const std::string& failure,
+[[noreturn]] void refuse_shard(const std::filesystem::path& path, const std::string& field, const std::string& failure,
                          const std::string& value = "", const std::string& why = "") {
   throw base::Error(base::ExitCode::data,
                     {.what = fmt::format("shard {}, '{}': {}", path.string(), field, failure),
@@ -32,12 +32,12 @@ namespace {
 
 void check_format(const storage::Hdf5File& file, const std::filesystem::path& path) {
   if (!file.has_attribute(kFormatAttribute) || file.read_text_attribute(kFormatAttribute) != kShardFormatName) {
-    refuse(path, kFormatAttribute, "is no shard of this project", "",
+    refuse_shard(path, kFormatAttribute, "is no shard of this project", "",
            fmt::format("a shard says '{}' there", kShardFormatName));
   }
   const std::int64_t version = file.read_integer_attribute(kVersionAttribute);
   if (version != kShardFormatVersion) {
-    refuse(path, kVersionAttribute, "this program cannot read this version of the format", fmt::to_string(version),
+    refuse_shard(path, kVersionAttribute, "this program cannot read this version of the format", fmt::to_string(version),
            fmt::format("it reads version {}", kShardFormatVersion));
   }
 }
@@ -45,7 +45,7 @@ void check_format(const storage::Hdf5File& file, const std::filesystem::path& pa
 void check_length(const std::filesystem::path& path, const std::string& field, std::int64_t found,
                   std::int64_t expected) {
   if (found == expected) return;
-  refuse(path, field, "has another length than normal_dose has slices",
+  refuse_shard(path, field, "has another length than normal_dose has slices",
          fmt::format("{} instead of {}", found, expected));
 }
 
@@ -54,7 +54,7 @@ std::vector<double> read_numbers(const storage::Hdf5File& file, const std::files
   const at::Tensor values = file.read_tensor(field);
   if (values.scalar_type() != at::kDouble || values.dim() != (per_slice == 1 ? 1 : 2) ||
       values.numel() != values.size(0) * per_slice) {
-    refuse(path, field, "is not an array of float64 of the expected shape",
+    refuse_shard(path, field, "is not an array of float64 of the expected shape",
            fmt::format("{} [{}]", at::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
   }
   check_length(path, field, values.size(0), num_slices);
@@ -72,12 +72,12 @@ std::vector<std::string> read_names(const storage::Hdf5File& file, const std::fi
 void check_record(const std::filesystem::path& path, const SliceRecord& record) {
   for (const double spacing : record.spacing_mm) {
     if (!(std::isfinite(spacing) && spacing > 0.0)) {
-      refuse(path, kSpacing, "a distance is not positive", fmt::to_string(spacing));
+      refuse_shard(path, kSpacing, "a distance is not positive", fmt::to_string(spacing));
     }
   }
-  if (!std::isfinite(record.position_mm)) refuse(path, kPosition, "a position is not finite");
+  if (!std::isfinite(record.position_mm)) refuse_shard(path, kPosition, "a position is not finite");
   if (!(record.dose_fraction > 0.0 && record.dose_fraction <= 1.0)) {
-    refuse(path, kDoseFraction, "a dose fraction is not in (0, 1]", fmt::to_string(record.dose_fraction));
+    refuse_shard(path, kDoseFraction, "a dose fraction is not in (0, 1]", fmt::to_string(record.dose_fraction));
   }
 }
 
@@ -107,7 +107,7 @@ ShardReader::ShardReader(std::filesystem::path path) : path_(std::move(path)) {
   content_checksum_ = content_checksum_of(shape_, creator_, records_, checksums);
   const std::string stored = file.read_text_attribute(kContentChecksumAttribute);
   if (stored != storage::checksum_text(content_checksum_)) {
-    refuse(path_, kContentChecksumAttribute, "does not match the shard's content", stored,
+    refuse_shard(path_, kContentChecksumAttribute, "does not match the shard's content", stored,
            "what the shard says about its slices has been damaged or edited");
   }
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -136,27 +136,27 @@ ShardReader::ShardReader(ShardReader&& other) noexcept
 void ShardReader::read_images(const storage::Hdf5File& file) {
   const std::vector<std::int64_t> shape = file.shape_of(kNormalDose);
   if (shape.size() != 3 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1) {
-    refuse(path_, kNormalDose, "is not a stack of slices", fmt::format("shape [{}]", fmt::join(shape, ", ")));
+    refuse_shard(path_, kNormalDose, "is not a stack of slices", fmt::format("shape [{}]", fmt::join(shape, ", ")));
   }
   shape_ = {shape[1], shape[2], file.has(kLowDose), file.has(kTissue), file.has(kNoiseFree)};
   for (const ImageField& field : kImageFields) {
     if (!has_image(shape_, field.name)) continue;
     if (file.type_of(field.name) != field.type) {
-      refuse(path_, field.name, "has another type than the format says", at::toString(file.type_of(field.name)));
+      refuse_shard(path_, field.name, "has another type than the format says", at::toString(file.type_of(field.name)));
     }
     if (const std::vector<std::int64_t> found = file.shape_of(field.name); found != shape) {
-      refuse(path_, field.name, "has another shape than normal_dose",
+      refuse_shard(path_, field.name, "has another shape than normal_dose",
              fmt::format("[{}] instead of [{}]", fmt::join(found, ", "), fmt::join(shape, ", ")));
     }
     Image image{field, storage::read_chunk_index(file, field.name), {}};
     for (const int filter : image.index.filters) {
       if (!is_known_filter(filter))
-        refuse(path_, field.name, "is stored with an unknown filter", fmt::to_string(filter));
+        refuse_shard(path_, field.name, "is stored with an unknown filter", fmt::to_string(filter));
     }
     const std::string name = chunk_checksum_name(field.name);
     const at::Tensor checksums = file.read_tensor(name);
     if (checksums.scalar_type() != at::kUInt64 || checksums.dim() != 1) {
-      refuse(path_, name, "is not an array of uint64", at::toString(checksums.scalar_type()));
+      refuse_shard(path_, name, "is not an array of uint64", at::toString(checksums.scalar_type()));
     }
     check_length(path_, name, checksums.size(0), shape[0]);
     const auto* first = checksums.const_data_ptr<std::uint64_t>();
@@ -194,17 +194,17 @@ at::Tensor ShardReader::read_image(const Image& image, std::int64_t index) const
   const storage::ChunkLocation& chunk = image.index.chunks.at(i);
   std::vector<std::byte> stored(chunk.size_bytes);
   if (stored.empty() || !read_fully(descriptor_, stored, chunk.address)) {
-    refuse(path_, image.field.name, fmt::format("slice {} cannot be read", index), "", "the file ends before it");
+    refuse_shard(path_, image.field.name, fmt::format("slice {} cannot be read", index), "", "the file ends before it");
   }
   if (storage::checksum(stored) != image.checksums[i]) {
-    refuse(path_, image.field.name, fmt::format("slice {} is damaged", index),
+    refuse_shard(path_, image.field.name, fmt::format("slice {} is damaged", index),
            fmt::format("checksum {} instead of {}", storage::checksum_text(storage::checksum(stored)),
                        storage::checksum_text(image.checksums[i])));
   }
   const at::Tensor values = at::empty({shape_.rows, shape_.columns}, at::TensorOptions().dtype(image.field.type));
   const std::span bytes(static_cast<std::byte*>(values.mutable_data_ptr()), values.nbytes());
   if (!decode_chunk(stored, image.index.filters, chunk.filter_mask, values.element_size(), bytes)) {
-    refuse(path_, image.field.name, fmt::format("slice {} cannot be unpacked", index));
+    refuse_shard(path_, image.field.name, fmt::format("slice {} cannot be unpacked", index));
   }
   return values;
 }

@@ -14,7 +14,7 @@
 namespace leda::data {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& remedy) {
+[[noreturn]] void refuse_import(const std::string& what, const std::string& value, const std::string& remedy) {
   throw base::ErrorOnAllRanks(base::ExitCode::options,
                               {.what = "import: " + what, .value = value, .why = "", .remedy = remedy});
 }
@@ -24,11 +24,11 @@ exchange::Volume read_volume(const VolumeImportOptions& options) {
     if (std::filesystem::path(options.input).extension() == ".inv3") {
       return exchange::read_invesalius_project(options.input);
     }
-    refuse("the input is no InVesalius project", options.input,
+    refuse_import("the input is no InVesalius project", options.input,
            "name a file that ends in .inv3, or give the shape and the spacing of a raw int16 volume");
   }
   if (options.raw_shape.size() != 3 || options.raw_spacing_mm.size() != 3) {
-    refuse("a raw volume needs three sizes and three distances",
+    refuse_import("a raw volume needs three sizes and three distances",
            fmt::format("sizes [{}], distances [{}]", fmt::join(options.raw_shape, ", "),
                        fmt::join(options.raw_spacing_mm, ", ")),
            "give slices,rows,columns and the mm between rows, columns and slices");
@@ -42,7 +42,7 @@ exchange::Volume read_volume(const VolumeImportOptions& options) {
 bool import_volume(const VolumeImportOptions& options, distributed::Communicator& communicator,
                    logging::Console& console, const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
-    refuse("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard),
+    refuse_import("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard),
            "choose 1 or more");
   }
   exchange::Volume volume = read_volume(options);

@@ -29,12 +29,10 @@ std::vector<std::pair<std::string, at::Tensor>> images_of(const PreparedSlice& s
                                                           const std::vector<Method>& methods,
                                                           const PictureOptions& options) {
   std::vector<std::pair<std::string, at::Tensor>> images{{"low dose", slice.low_dose_hu}};
-  const at::Tensor input = ct::to_network_range(slice.low_dose_hu, options.window).to(options.dtype);
   std::set<std::string> seen;
   for (const Method& method : methods) {
     if (!seen.insert(method.name).second) continue;
-    const at::Tensor output = method.denoise(input.unsqueeze(0).unsqueeze(0)).reshape(input.sizes()).cpu();
-    images.emplace_back(method.name, clipped_hu(ct::to_hu(output.to(at::kDouble), options.window), options.window));
+    images.emplace_back(method.name, clipped_hu(method.denoise_hu(slice.low_dose_hu), options.window));
   }
   return images;
 }

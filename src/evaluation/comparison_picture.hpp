@@ -15,7 +15,6 @@ std::int64_t choose_picture_slice(const data::ShardCatalogue& test);
 
 struct PictureOptions {
   ct::Window window{};  // the methods'
-  at::ScalarType dtype = at::kFloat;
   ct::Window display{-160.0, 240.0};
 };
 

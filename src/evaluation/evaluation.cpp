@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "evaluation/dead_network.hpp"
 #include "evaluation/prepared_slice.hpp"
+#include "evaluation/statistics.hpp"
 #include "evaluation/word_measurements.hpp"
 #include "evaluation/yardsticks.hpp"
 
@@ -19,7 +20,6 @@ namespace leda::evaluation {
 namespace {
 
 constexpr std::int64_t kNumFigures = 3;  // RMSE, PSNR, SSIM
-constexpr std::int64_t kMinPatientsToDraw = 5;
 
 // One image of each slice; a trained method is one candidate per seed.
 struct Candidate {
@@ -47,10 +47,8 @@ std::vector<Candidate> candidates_of(const TunedYardsticks& tuned, const std::ve
 
 at::Tensor run_network(Candidate& candidate, const PreparedSlice& slice, std::int64_t slice_id,
                        const EvaluationOptions& options) {
-  const at::Tensor input = ct::to_network_range(slice.low_dose_hu, options.window).to(options.dtype);
-  const at::Tensor answer = candidate.method->denoise(input.unsqueeze(0).unsqueeze(0));
-  const at::Tensor output = answer.reshape(input.sizes()).cpu().to(at::kDouble);
-  if (!at::isfinite(output).all().item<bool>()) {
+  const at::Tensor denoised_hu = candidate.method->denoise_hu(slice.low_dose_hu);
+  if (!at::isfinite(denoised_hu).all().item<bool>()) {
     throw base::Error(base::ExitCode::non_finite,
                       {.what = fmt::format("the denoiser \"{}\" (seed {}) answers test slice {} with NaN or infinity",
                                            candidate.name, candidate.method->seed, slice_id),
@@ -58,8 +56,11 @@ at::Tensor run_network(Candidate& candidate, const PreparedSlice& slice, std::in
                        .why = "no figure can be taken of such an image",
                        .remedy = "train it again with a smaller learning rate"});
   }
-  candidate.dead.add(output, input, ct::to_network_range(slice.references_hu.front(), options.window));
-  return ct::to_hu(output, options.window);
+  // Not clipped: an answer of exactly 0 is one that a ReLU cut off.
+  const at::Tensor output = (denoised_hu - options.window.low_hu) / options.window.range_hu();
+  candidate.dead.add(output, ct::to_network_range(slice.low_dose_hu, options.window),
+                     ct::to_network_range(slice.references_hu.front(), options.window));
+  return denoised_hu;
 }
 
 struct SliceFigures {
@@ -222,7 +223,7 @@ std::vector<MethodComparison> comparisons_of(const std::vector<MethodFigures>& r
   const auto first = std::find_if(rows.begin(), rows.end(), is_trained);
   std::vector<MethodComparison> comparisons;
   if (first == rows.end()) return comparisons;
-  const bool by_patient = static_cast<std::int64_t>(slices.patients.size()) >= kMinPatientsToDraw;
+  const bool by_patient = slices.patients.size() >= kMinPatientsToDraw;
   std::vector<std::string> units = slices.patient_of_slice;
   for (std::size_t i = 0; !by_patient && i < units.size(); ++i) units[i] = std::to_string(slices.ids[i]);
   for (auto second = first + 1; second != rows.end(); ++second) {

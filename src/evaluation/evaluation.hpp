@@ -23,13 +23,12 @@ namespace leda::evaluation {
 struct Method {
   std::string name{};  // the row, "with LEDA" say
   std::int64_t seed = 0;
-  // 1 x 1 x H x W to the same shape, network range, the options' dtype. Runs on one rank alone: no collectives inside.
-  std::function<at::Tensor(const at::Tensor& low_dose)> denoise{};
+  // H x W in HU, float64, to the same. Runs on one rank alone: no collectives inside.
+  std::function<at::Tensor(const at::Tensor& low_dose_hu)> denoise_hu{};
 };
 
 struct EvaluationOptions {
   ct::Window window{};
-  at::ScalarType dtype = at::kFloat;
   std::int64_t max_tuning_slices = 6;  // evenly spaced over the validation slices
   // Asked as often on every rank, before each round of slices, in tuning too, and of one answer on all: true = give up.
   // May be empty.

@@ -5,35 +5,35 @@
 namespace leda::evaluation {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // JSON has no NaN and no infinity: they are written as null.
-Json json_of(const WordAgreement& agreement) {
-  Json json = Json::object();
+OrderedJson agreement_json(const WordAgreement& agreement) {
+  OrderedJson json = OrderedJson::object();
   for (const AgreementFigure& figure : kAgreementFigures) json[figure.name] = agreement.*figure.value;
   return json;
 }
 
-Json json_of(const AgreementRow& row) {
-  Json json = {{"image", row.image},
-               {"reference", "normal dose"},
-               {"mean", json_of(row.mean)},
-               {"deviation_over_patients", json_of(row.deviation_over_patients)},
-               {"patients", Json::array()}};
+OrderedJson json_of(const AgreementRow& row) {
+  OrderedJson json = {{"image", row.image},
+                      {"reference", "normal dose"},
+                      {"mean", agreement_json(row.mean)},
+                      {"deviation_over_patients", agreement_json(row.deviation_over_patients)},
+                      {"patients", OrderedJson::array()}};
   for (const PatientAgreement& patient : row.by_patient) {
-    Json entry = json_of(patient.mean);
+    OrderedJson entry = agreement_json(patient.mean);
     entry["patient"] = patient.patient;
     entry["num_slices"] = patient.num_slices;
     json["patients"].push_back(entry);
   }
   for (const AgreementFigure& figure : kAgreementFigures) {
-    Json& values = json["slices"][figure.name] = Json::array();
+    OrderedJson& values = json["slices"][figure.name] = OrderedJson::array();
     for (const WordAgreement& slice : row.slices) values.push_back(slice.*figure.value);
   }
   return json;
 }
 
-Json json_of(const MatchGain& gain) {
+OrderedJson json_of(const MatchGain& gain) {
   return {{"mean", gain.match_rate.mean},
           {"interval_95_percent", {gain.match_rate.low, gain.match_rate.high}},
           {"bootstrap_unit", gain.unit},
@@ -46,9 +46,10 @@ class LevelWriter {
   LevelWriter(const Explanation& explanation, const language::Vocabulary& vocabulary)
       : explanation_(explanation), vocabulary_(vocabulary) {}
 
-  Json write(const LevelExplanation& level) const {
-    Json json = {{"level", level.level},     {"cell_pixels", level.cell_pixels},     {"rows", level.rows},
-                 {"columns", level.columns}, {"num_positions", level.num_positions}, {"agreement", Json::array()}};
+  OrderedJson write(const LevelExplanation& level) const {
+    OrderedJson json = {
+        {"level", level.level},     {"cell_pixels", level.cell_pixels},     {"rows", level.rows},
+        {"columns", level.columns}, {"num_positions", level.num_positions}, {"agreement", OrderedJson::array()}};
     for (const AgreementRow& row : level.agreement) json["agreement"].push_back(json_of(row));
     if (level.gain) json["match_rate_denoised_minus_low_dose"] = json_of(*level.gain);
     for (const TissueRow& row : level.tissue) {
@@ -58,9 +59,9 @@ class LevelWriter {
                                 {"num_positions", row.num_positions},
                                 {"num_non_air_positions", row.num_non_air_positions}});
     }
-    json["words"] = Json::array();
+    json["words"] = OrderedJson::array();
     for (const WordRow& row : level.words) json["words"].push_back(word_json(row));
-    json["changes"] = Json::array();
+    json["changes"] = OrderedJson::array();
     for (const ChangeTable& table : level.changes) json["changes"].push_back(change_json(table));
     return json;
   }
@@ -68,8 +69,8 @@ class LevelWriter {
  private:
   const std::string& word(std::int64_t token) const { return vocabulary_.words.at(static_cast<std::size_t>(token)); }
 
-  Json word_json(const WordRow& row) const {
-    Json json = {{"word", word(row.token)}, {"token", row.token}};
+  OrderedJson word_json(const WordRow& row) const {
+    OrderedJson json = {{"word", word(row.token)}, {"token", row.token}};
     for (std::size_t k = 0; k < row.counts.size(); ++k) {
       json["counts"][explanation_.images[k]] = row.counts[k];
       json["mean_margins"][explanation_.images[k]] = row.margins[k];
@@ -77,11 +78,11 @@ class LevelWriter {
     return json;
   }
 
-  Json change_json(const ChangeTable& table) const {
-    Json json = {{"from", table.from_image},
-                 {"to", table.to_image},
-                 {"num_changed", table.num_changed},
-                 {"words", Json::array()}};
+  OrderedJson change_json(const ChangeTable& table) const {
+    OrderedJson json = {{"from", table.from_image},
+                        {"to", table.to_image},
+                        {"num_changed", table.num_changed},
+                        {"words", OrderedJson::array()}};
     for (const ChangeRow& row : table.rows) {
       json["words"].push_back({{"from", word(row.from)},
                                {"to", word(row.to)},
@@ -102,7 +103,7 @@ class LevelWriter {
 
 std::string to_json(const Explanation& explanation, const language::Vocabulary& vocabulary,
                     const ExplanationSources& sources) {
-  Json json = {
+  OrderedJson json = {
       {"format", "leda explanation"},
       {"version", 1},
       {"data_folder", sources.data_folder},
@@ -120,11 +121,11 @@ std::string to_json(const Explanation& explanation, const language::Vocabulary& 
       {"num_slices", explanation.slice_ids.size()},
       {"num_patients", explanation.patients.size()},
       {"slice_ids", explanation.slice_ids},
-      {"levels", Json::array()}};
+      {"levels", OrderedJson::array()}};
   const LevelWriter writer(explanation, vocabulary);
   for (const LevelExplanation& level : explanation.levels) json["levels"].push_back(writer.write(level));
   // A word that is not UTF-8 is written with replacement characters.
-  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json.dump(1, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 }  // namespace leda::evaluation

@@ -12,7 +12,6 @@
 namespace leda::evaluation {
 namespace {
 
-constexpr std::size_t kMinPatientsToDraw = 5;
 
 std::vector<WordRow> ranked(std::vector<WordRow> rows) {
   std::stable_sort(rows.begin(), rows.end(),

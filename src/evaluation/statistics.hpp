@@ -1,6 +1,7 @@
 // Means and spreads of the figures in a table. Pure functions, in a fixed order of summation.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -20,6 +21,9 @@ struct PairedDifference {
   double high = 0.0;  // 97.5 %
   std::int64_t num_resamples = 0;
 };
+
+// With fewer patients than this, slices are drawn instead of patients: an interval over three patients means little.
+inline constexpr std::size_t kMinPatientsToDraw = 5;
 
 // Units are drawn with replacement: whole groups of equal `group` (patients, say), or single values where every value
 // is a group of its own. The draws depend on nothing but the numbers of groups and resamples.

@@ -7,7 +7,7 @@
 namespace leda::evaluation {
 namespace {
 
-constexpr auto kNumFigures = static_cast<std::int64_t>(kAgreementFigures.size());
+constexpr auto kNumAgreementFigures = static_cast<std::int64_t>(kAgreementFigures.size());
 
 }  // namespace
 
@@ -15,7 +15,7 @@ WordMeasurements::WordMeasurements(const WordReader* reader, std::int64_t num_ca
                                    std::int64_t num_references, std::int64_t num_top_words)
     : reader_(reader), num_top_words_(num_top_words) {
   const std::int64_t num_levels = reader ? static_cast<std::int64_t>(reader->num_levels()) : 0;
-  figures_ = at::zeros({num_candidates, num_slices, num_references, num_levels, 1 + kNumFigures}, at::kDouble);
+  figures_ = at::zeros({num_candidates, num_slices, num_references, num_levels, 1 + kNumAgreementFigures}, at::kDouble);
 }
 
 void WordMeasurements::start_slice(std::int64_t slice_id, const std::vector<at::Tensor>& references_hu,
@@ -41,7 +41,7 @@ void WordMeasurements::add(std::int64_t candidate, const at::Tensor& image_hu) {
           word_agreement(words[l], references_[r][l], reader_->codebook(), in_body_[l], num_top_words_);
       auto values = cells[candidate][slice_id_][static_cast<std::int64_t>(r)][static_cast<std::int64_t>(l)];
       values[0] = 1.0;
-      for (std::int64_t k = 0; k < kNumFigures; ++k) {
+      for (std::int64_t k = 0; k < kNumAgreementFigures; ++k) {
         values[1 + k] = found.*kAgreementFigures[static_cast<std::size_t>(k)].value;
       }
     }
@@ -52,7 +52,7 @@ WordAgreement WordMeasurements::figure(std::int64_t candidate, std::int64_t slic
                                        std::int64_t level) const {
   const auto values = figures_.accessor<double, 5>()[candidate][slice_id][reference][level];
   WordAgreement agreement;
-  for (std::int64_t k = 0; k < kNumFigures; ++k) {
+  for (std::int64_t k = 0; k < kNumAgreementFigures; ++k) {
     agreement.*kAgreementFigures[static_cast<std::size_t>(k)].value = values[1 + k];
   }
   return agreement;

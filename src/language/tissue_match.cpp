@@ -9,7 +9,7 @@
 namespace leda::language {
 namespace {
 
-constexpr auto kAir = static_cast<std::int64_t>(ct::Tissue::air);
+constexpr auto kAirLabel = static_cast<std::int64_t>(ct::Tissue::air);
 
 // Whether each token is a word of its tissue; bool, on the tokens' device.
 at::Tensor matches_of(const TissueWords& words, const at::Tensor& tokens, const at::Tensor& tissue) {
@@ -21,7 +21,7 @@ at::Tensor matches_of(const TissueWords& words, const at::Tensor& tokens, const 
 
 at::Tensor tissue_match_counts(const TissueWords& words, const at::Tensor& tokens, const at::Tensor& tissue) {
   const at::Tensor matches = matches_of(words, tokens, tissue);
-  const at::Tensor is_body = tissue.ne(kAir);
+  const at::Tensor is_body = tissue.ne(kAirLabel);
   const at::Tensor one_each = at::ones_like(tokens);
   return at::stack(
       {matches.sum(at::kLong), one_each.sum(), matches.logical_and(is_body).sum(at::kLong), is_body.sum(at::kLong)});
@@ -48,7 +48,7 @@ BalancedMatch balanced_match(const at::Tensor& counts) {
   const auto count = values.accessor<double, 2>();
   BalancedMatch balanced;
   for (std::int64_t tissue = 0; tissue < values.size(0); ++tissue) {
-    if (tissue == kAir || count[tissue][1] < static_cast<double>(kMinPositions)) continue;
+    if (tissue == kAirLabel || count[tissue][1] < static_cast<double>(kMinPositions)) continue;
     balanced.share += count[tissue][0] / count[tissue][1];
     ++balanced.num_tissues;
   }

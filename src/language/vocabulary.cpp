@@ -31,7 +31,7 @@ constexpr std::int64_t kVersion = 1;
 constexpr const char* kRemedy =
     "use vocabulary.file = builtin, or make the file anew (docs/formats/vocabulary.md describes it)";
 
-[[noreturn]] void refuse(const std::string& file, const std::string& fault, const std::string& value,
+[[noreturn]] void refuse_vocabulary(const std::string& file, const std::string& fault, const std::string& value,
                          const std::string& why) {
   throw Error(ExitCode::data,
               {.what = fmt::format("vocabulary {}: {}", file, fault), .value = value, .why = why, .remedy = kRemedy});
@@ -39,39 +39,39 @@ constexpr const char* kRemedy =
 
 Hdf5File open_vocabulary(const std::string& file) {
   if (file == "builtin") return Hdf5File::from_memory(embedded_vocabulary(), "(builtin)");
-  if (!std::filesystem::exists(file)) refuse(file, "no such file", file, "stage 1 needs its words");
+  if (!std::filesystem::exists(file)) refuse_vocabulary(file, "no such file", file, "stage 1 needs its words");
   return Hdf5File::open_read(file);
 }
 
 void check_format(const Hdf5File& file) {
   for (const char* name : {"format", "version", "source", "licence", "hash"}) {
     if (!file.has_attribute(name)) {
-      refuse(file.name(), fmt::format("attribute `{}` is missing", name), "", "it is no vocabulary, or half of one");
+      refuse_vocabulary(file.name(), fmt::format("attribute `{}` is missing", name), "", "it is no vocabulary, or half of one");
     }
   }
   const std::string format = file.read_text_attribute("format");
   if (format != kFormat) {
-    refuse(file.name(), "wrong format", format, fmt::format("a vocabulary says {}", kFormat));
+    refuse_vocabulary(file.name(), "wrong format", format, fmt::format("a vocabulary says {}", kFormat));
   }
   const std::int64_t version = file.read_integer_attribute("version");
   if (version != kVersion) {
-    refuse(file.name(), "unknown format version", fmt::format("{}", version),
+    refuse_vocabulary(file.name(), "unknown format version", fmt::format("{}", version),
            fmt::format("this program reads version {}", kVersion));
   }
   for (const char* name : {"words", "embeddings"}) {
     if (!file.has(name))
-      refuse(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
+      refuse_vocabulary(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
   }
 }
 
 void check_words(const std::string& file, const std::vector<std::string>& words) {
-  if (words.empty()) refuse(file, "it has no words", "0 words", "a codebook needs at least one");
+  if (words.empty()) refuse_vocabulary(file, "it has no words", "0 words", "a codebook needs at least one");
   std::unordered_map<std::string_view, std::size_t> row_of;
   for (std::size_t row = 0; row < words.size(); ++row) {
-    if (words[row].empty()) refuse(file, "empty word", fmt::format("row {}", row), "a token must name a word");
+    if (words[row].empty()) refuse_vocabulary(file, "empty word", fmt::format("row {}", row), "a token must name a word");
     const auto [earlier, is_new] = row_of.emplace(words[row], row);
     if (!is_new) {
-      refuse(file, "a word appears twice", fmt::format("\"{}\", rows {} and {}", words[row], earlier->second, row),
+      refuse_vocabulary(file, "a word appears twice", fmt::format("\"{}\", rows {} and {}", words[row], earlier->second, row),
              "a word must be one token");
     }
   }
@@ -81,20 +81,20 @@ at::Tensor read_embeddings(const Hdf5File& file, std::size_t num_words) {
   const std::vector<std::int64_t> shape = file.shape_of("embeddings");
   const std::string shape_text = fmt::format("{}", fmt::join(shape, " x "));
   if (shape.size() != 2 || shape[1] == 0) {
-    refuse(file.name(), "wrong shape of `embeddings`", shape_text, "words x channels is needed");
+    refuse_vocabulary(file.name(), "wrong shape of `embeddings`", shape_text, "words x channels is needed");
   }
   if (shape[0] != static_cast<std::int64_t>(num_words)) {
-    refuse(file.name(), "wrong number of embeddings", fmt::format("{} for {} words", shape_text, num_words),
+    refuse_vocabulary(file.name(), "wrong number of embeddings", fmt::format("{} for {} words", shape_text, num_words),
            "each word needs one");
   }
   const at::ScalarType type = file.type_of("embeddings");
   if (!at::isFloatingType(type)) {
-    refuse(file.name(), "wrong type of `embeddings`", c10::toString(type), "float16, float32 or float64 is needed");
+    refuse_vocabulary(file.name(), "wrong type of `embeddings`", c10::toString(type), "float16, float32 or float64 is needed");
   }
   const at::Tensor embeddings = file.read_tensor("embeddings").to(at::kFloat).contiguous();
   const at::Tensor bad_rows = at::isfinite(embeddings).all(1).logical_not().nonzero();
   if (bad_rows.numel() > 0) {
-    refuse(file.name(), "an embedding holds NaN or infinity",
+    refuse_vocabulary(file.name(), "an embedding holds NaN or infinity",
            fmt::format("{} rows, the first is {}", bad_rows.size(0), bad_rows[0][0].item<std::int64_t>()),
            "distances to it have no meaning");
   }
@@ -115,7 +115,7 @@ Vocabulary load_vocabulary(const std::string& name) {
   vocabulary.hash = file.read_text_attribute("hash");
   const std::string actual = vocabulary_hash(vocabulary.words, vocabulary.embeddings);
   if (actual != vocabulary.hash) {
-    refuse(file.name(), "its hash does not fit its content",
+    refuse_vocabulary(file.name(), "its hash does not fit its content",
            fmt::format("{} stored, {} computed", vocabulary.hash, actual),
            "words or embeddings were changed after the file was made");
   }

@@ -20,12 +20,12 @@ using base::Error;
 using base::ExitCode;
 using storage::Hdf5File;
 
-constexpr std::string_view kFormat = "leda-word-scores";
-constexpr std::int64_t kVersion = 1;
-constexpr const char* kRemedy = "make the file anew with data_tools/score_words.py (docs/formats/word_scores.md)";
+constexpr std::string_view kScoresFormat = "leda-word-scores";
+constexpr std::int64_t kScoresVersion = 1;
+constexpr const char* kScoresRemedy = "make the file anew with data_tools/score_words.py (docs/formats/word_scores.md)";
 
-[[noreturn]] void refuse(const std::string& file, const std::string& fault, const std::string& value,
-                         const std::string& why, const std::string& remedy = kRemedy) {
+[[noreturn]] void refuse_scores(const std::string& file, const std::string& fault, const std::string& value,
+                         const std::string& why, const std::string& remedy = kScoresRemedy) {
   throw Error(ExitCode::data,
               {.what = fmt::format("word scores {}: {}", file, fault), .value = value, .why = why, .remedy = remedy});
 }
@@ -37,19 +37,19 @@ std::string text_of(const SliceIdentity& slice) {
 void check_format(const Hdf5File& file, const Vocabulary& vocabulary) {
   for (const char* name : {"format", "version", "vocabulary_hash", "model", "lowest_score"}) {
     if (!file.has_attribute(name)) {
-      refuse(file.name(), fmt::format("attribute `{}` is missing", name), "", "it holds no word scores, or half");
+      refuse_scores(file.name(), fmt::format("attribute `{}` is missing", name), "", "it holds no word scores, or half");
     }
   }
   const std::string format = file.read_text_attribute("format");
-  if (format != kFormat) refuse(file.name(), "wrong format", format, fmt::format("word scores say {}", kFormat));
+  if (format != kScoresFormat) refuse_scores(file.name(), "wrong format", format, fmt::format("word scores say {}", kScoresFormat));
   const std::int64_t version = file.read_integer_attribute("version");
-  if (version != kVersion) {
-    refuse(file.name(), "unknown format version", fmt::format("{}", version),
-           fmt::format("this program reads version {}", kVersion));
+  if (version != kScoresVersion) {
+    refuse_scores(file.name(), "unknown format version", fmt::format("{}", version),
+           fmt::format("this program reads version {}", kScoresVersion));
   }
   const std::string hash = file.read_text_attribute("vocabulary_hash");
   if (hash != vocabulary.hash) {
-    refuse(file.name(), "made for another vocabulary",
+    refuse_scores(file.name(), "made for another vocabulary",
            fmt::format("hash {}, vocabulary.file has {}", hash, vocabulary.hash), "its tokens would be other words",
            "score the words of this run's vocabulary with data_tools/score_words.py, or name the other one with "
            "vocabulary.file");
@@ -57,9 +57,9 @@ void check_format(const Hdf5File& file, const Vocabulary& vocabulary) {
 }
 
 at::Tensor read_array(const Hdf5File& file, const char* name, at::ScalarType type) {
-  if (!file.has(name)) refuse(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
+  if (!file.has(name)) refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
   if (file.type_of(name) != type || file.shape_of(name).size() != 1) {
-    refuse(file.name(), fmt::format("wrong type or shape of `{}`", name),
+    refuse_scores(file.name(), fmt::format("wrong type or shape of `{}`", name),
            fmt::format("{}, {} dimensions", at::toString(file.type_of(name)), file.shape_of(name).size()),
            fmt::format("an array of {} is needed", at::toString(type)));
   }
@@ -73,7 +73,7 @@ std::span<const Value> values_of(const at::Tensor& array) {
 
 void check_length(const std::string& file, const char* name, std::size_t length, std::size_t expected) {
   if (length == expected) return;
-  refuse(file, fmt::format("wrong length of `{}`", name), fmt::format("{} instead of {}", length, expected),
+  refuse_scores(file, fmt::format("wrong length of `{}`", name), fmt::format("{} instead of {}", length, expected),
          "its arrays must fit each other");
 }
 
@@ -85,7 +85,7 @@ struct ScoreTable {
 
 std::vector<SliceIdentity> read_slices(const Hdf5File& file) {
   for (const char* name : {"patient", "series"}) {
-    if (!file.has(name)) refuse(file.name(), fmt::format("dataset `{}` is missing", name), "", "slices have no names");
+    if (!file.has(name)) refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "slices have no names");
   }
   const std::vector<std::string> patients = file.read_texts("patient");
   const std::vector<std::string> series = file.read_texts("series");
@@ -105,11 +105,11 @@ std::vector<SliceIdentity> read_slices(const Hdf5File& file) {
 void check_offsets(const std::string& file, std::span<const std::int64_t> offsets, std::size_t num_words) {
   for (std::size_t row = 0; row + 1 < offsets.size(); ++row) {
     if (offsets[row] < offsets[row + 1]) continue;
-    refuse(file, "a slice without words, or `offsets` that do not ascend", fmt::format("row {}", row),
+    refuse_scores(file, "a slice without words, or `offsets` that do not ascend", fmt::format("row {}", row),
            "the best word of a slice scores 1");
   }
   if (offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(num_words)) {
-    refuse(file, "`offsets` do not span the words", fmt::format("{} to {}", offsets.front(), offsets.back()),
+    refuse_scores(file, "`offsets` do not span the words", fmt::format("{} to {}", offsets.front(), offsets.back()),
            fmt::format("0 to {} is needed", num_words));
   }
 }
@@ -119,20 +119,20 @@ void check_words(const std::string& file, const SliceIdentity& slice, std::span<
                  std::span<const float> scores, double lowest_score, std::int64_t vocabulary_size) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= vocabulary_size) {
-      refuse(file, "a token that is no word of the vocabulary", fmt::format("{}, of {}", tokens[i], text_of(slice)),
+      refuse_scores(file, "a token that is no word of the vocabulary", fmt::format("{}, of {}", tokens[i], text_of(slice)),
              fmt::format("tokens go from 0 to {}", vocabulary_size - 1));
     }
     const bool descends = i == 0 ? scores[i] == 1.0F : scores[i] <= scores[i - 1];
     // Written so that NaN fails.
     if (!(scores[i] >= lowest_score) || !descends) {
-      refuse(file, "a score out of order or range", fmt::format("{}, of {}", scores[i], text_of(slice)),
+      refuse_scores(file, "a score out of order or range", fmt::format("{}, of {}", scores[i], text_of(slice)),
              fmt::format("they descend from 1, the best word's, to {} at least", lowest_score));
     }
   }
   std::vector<std::int32_t> sorted(tokens.begin(), tokens.end());
   std::ranges::sort(sorted);
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end()) {
-    refuse(file, "a token that appears twice", fmt::format("{}, of {}", *twice, text_of(slice)),
+    refuse_scores(file, "a token that appears twice", fmt::format("{}, of {}", *twice, text_of(slice)),
            "its word would count twice");
   }
 }
@@ -162,7 +162,7 @@ std::map<SliceKey, std::size_t> rows_by_slice(const std::string& file, const std
   std::map<SliceKey, std::size_t> rows;
   for (std::size_t row = 0; row < slices.size(); ++row) {
     if (rows.emplace(key_of(slices[row]), row).second) continue;
-    refuse(file, "a slice appears twice", text_of(slices[row]), "it is not clear which words are its own");
+    refuse_scores(file, "a slice appears twice", text_of(slices[row]), "it is not clear which words are its own");
   }
   return rows;
 }
@@ -173,14 +173,14 @@ std::size_t row_of(const std::string& file, const std::map<SliceKey, std::size_t
   const std::string remedy = "score this data set with data_tools/score_words.py, or name its file with words.scores";
   const auto found = rows.find(key_of(slice));
   if (found == rows.end()) {
-    refuse(file, "a slice of the data set is not among its slices", text_of(slice),
+    refuse_scores(file, "a slice of the data set is not among its slices", text_of(slice),
            fmt::format("{}; the file holds {} slices, the first is {}", why, table.slices.size(),
                        table.slices.empty() ? "absent" : text_of(table.slices.front())),
            remedy);
   }
   const std::uint64_t checksum = table.slices[found->second].image_checksum;
   if (checksum != slice.image_checksum) {
-    refuse(file, "a slice of the data set bears the name of another image",
+    refuse_scores(file, "a slice of the data set bears the name of another image",
            fmt::format("{}: image checksum {}, in the shard {}", text_of(slice), storage::checksum_text(checksum),
                        storage::checksum_text(slice.image_checksum)),
            why, remedy);
@@ -193,7 +193,7 @@ std::size_t row_of(const std::string& file, const std::map<SliceKey, std::size_t
 WordScores WordScores::load(const std::string& name, const Vocabulary& vocabulary,
                             std::span<const SliceIdentity> slices) {
   if (!std::filesystem::is_regular_file(name)) {
-    refuse(name, "no such file", name, "candidate words stand in it (words.source = scores)",
+    refuse_scores(name, "no such file", name, "candidate words stand in it (words.source = scores)",
            "make it with data_tools/score_words.py, or set words.source = tissue");
   }
   const Hdf5File file = Hdf5File::open_read(name);

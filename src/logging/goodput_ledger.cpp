@@ -12,7 +12,7 @@
 namespace leda::logging {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // Since when time counts as this attempt's. In an allocation that an attempt before used already, since that one ended.
 double begin_of(const AttemptFacts& facts, const std::vector<AttemptAccount>& history) {
@@ -35,10 +35,10 @@ GoodputLedger::GoodputLedger(const std::filesystem::path& path, const AttemptFac
   attempt_ = history_.empty() ? 1 : history_.back().number + 1;
   const double begin = begin_of(facts, history_);
   elapsed_at_construction_ = std::max(0.0, base::unix_seconds() - begin);
-  Json start{{"format", "leda-ledger"},  {"version", 1},       {"begin", begin},
-             {"ranks", facts.num_ranks}, {"host", facts.host}, {"batch_job", facts.batch_job}};
+  OrderedJson start{{"format", "leda-ledger"},  {"version", 1},       {"begin", begin},
+                    {"ranks", facts.num_ranks}, {"host", facts.host}, {"batch_job", facts.batch_job}};
   if (facts.submitted) start["submitted"] = *facts.submitted;
-  write("start", start.dump(-1, ' ', false, Json::error_handler_t::replace));
+  write("start", start.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
 }
 
 GoodputLedger::~GoodputLedger() {
@@ -85,10 +85,10 @@ void GoodputLedger::note_snapshot(std::int64_t step) {
 
 void GoodputLedger::note_checkpoint(std::int64_t step, double pause_seconds, double write_seconds) {
   if (!is_on_) return;
-  write("checkpoint", Json{{"saved_step", step},
-                           {"trained_seconds", snapshot_trained_},
-                           {"pause_seconds", pause_seconds},
-                           {"write_seconds", write_seconds}}
+  write("checkpoint", OrderedJson{{"saved_step", step},
+                                  {"trained_seconds", snapshot_trained_},
+                                  {"pause_seconds", pause_seconds},
+                                  {"write_seconds", write_seconds}}
                           .dump());
 }
 
@@ -98,15 +98,15 @@ void GoodputLedger::note_life(double every_num_seconds) {
 
 void GoodputLedger::finish(int exit_code) {
   if (!is_on_ || std::exchange(is_finished_, true)) return;
-  write("end", Json{{"exit_code", exit_code}}.dump());
+  write("end", OrderedJson{{"exit_code", exit_code}}.dump());
 }
 
 void GoodputLedger::write(const char* event, const std::string& fields) {
   close_activity();
   last_line_ = activity_begin_;
-  Json line{{"event", event}, {"time", base::unix_seconds()}, {"attempt", attempt_}};
+  OrderedJson line{{"event", event}, {"time", base::unix_seconds()}, {"attempt", attempt_}};
   if (!phase_.empty()) line.update({{"phase", phase_}, {"step", step_}});
-  line.update(Json::parse(fields));
+  line.update(OrderedJson::parse(fields));
   line["elapsed"] = activity_begin_;
   for (std::size_t i = 0; i < kNumActivities; ++i) line["seconds"][std::string(kActivityNames[i])] = seconds_[i];
   append(line.dump() + "\n");

@@ -7,7 +7,7 @@
 namespace leda::models {
 namespace {
 
-EncoderLevel make_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
+EncoderLevel make_encoder_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
                         std::int64_t in_channels, std::int64_t out_channels) {
   EncoderLevel made;
   made.residual = make_residual_level(scope, options.encoder_blocks, has_attention(options, level), in_channels,
@@ -35,7 +35,7 @@ Encoder make_encoder(const TensorScope& scope, const AutoencoderOptions& options
   for (int level = 0; level < static_cast<int>(options.multipliers.size()); ++level) {
     const std::int64_t out_channels = std::int64_t{options.channels} * options.multipliers[level];
     const TensorScope level_scope = scope.child(fmt::format("down.{}", level));
-    encoder.down.push_back(make_level(level_scope, options, level, channels, out_channels));
+    encoder.down.push_back(make_encoder_level(level_scope, options, level, channels, out_channels));
     channels = out_channels;
   }
   encoder.mid = make_middle_blocks(scope.child("mid"), channels, options.norm_groups);

@@ -15,10 +15,11 @@
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
+#include "inference/denoiser_inference.hpp"
+#include "inference/inference_device.hpp"
+#include "model_files/autoencoder_file.hpp"
 #include "programs/run_program.hpp"
 #include "programs/stoppable_work.hpp"
-#include "training/autoencoder_file.hpp"
-#include "training/denoiser_file.hpp"
 
 namespace {
 
@@ -59,30 +60,31 @@ struct LoadedDenoisers {
 };
 
 // NAME=FILE each. All of one window, because figures in different windows cannot stand in one table.
-LoadedDenoisers load_denoisers(const std::vector<std::string>& wanted) {
+LoadedDenoisers load_denoisers(const std::vector<std::string>& wanted, const at::Device& device) {
   LoadedDenoisers loaded;
   for (const std::string& entry : wanted) {
     const std::size_t equals = entry.find('=');
     if (equals == std::string::npos || equals == 0) {
       refuse("evaluation.denoisers", fmt::format("'{}'", entry), "", "NAME=FILE, several with commas between them");
     }
-    leda::training::DenoiserFile file = leda::training::load_denoiser(entry.substr(equals + 1), {});
-    if (loaded.methods.empty()) loaded.window = file.facts.window;
-    if (file.facts.window != loaded.window) {
+    const auto denoiser = std::make_shared<const leda::inference::DenoiserInference>(
+        entry.substr(equals + 1), leda::models::TensorSettings{.device = device});
+    const leda::model_files::DenoiserFacts& facts = denoiser->facts();
+    if (loaded.methods.empty()) loaded.window = facts.window;
+    if (facts.window != loaded.window) {
       refuse("evaluation.denoisers: the files are of different windows",
-             fmt::format("{} and {}", leda::ct::window_name(loaded.window), leda::ct::window_name(file.facts.window)),
+             fmt::format("{} and {}", leda::ct::window_name(loaded.window), leda::ct::window_name(facts.window)),
              "their errors are not comparable", "evaluate them in separate calls");
     }
-    const std::shared_ptr<leda::models::Denoiser> denoiser = std::move(file.denoiser);
-    loaded.methods.push_back({entry.substr(0, equals), static_cast<std::int64_t>(file.facts.seed),
-                              [denoiser](const at::Tensor& low_dose) { return denoiser->denoise(low_dose); }});
+    loaded.methods.push_back({entry.substr(0, equals), static_cast<std::int64_t>(facts.seed),
+                              [denoiser](const at::Tensor& low_dose_hu) { return denoiser->denoise_hu(low_dose_hu); }});
   }
   return loaded;
 }
 
-std::optional<leda::evaluation::WordReader> word_reader(const std::string& file) {
+std::optional<leda::evaluation::WordReader> word_reader(const std::string& file, const at::Device& device) {
   if (file.empty()) return std::nullopt;
-  leda::training::AutoencoderFile loaded = leda::training::load_autoencoder(file, {});
+  leda::model_files::AutoencoderFile loaded = leda::model_files::load_autoencoder(file, {.device = device});
   return leda::evaluation::WordReader(std::move(loaded.autoencoder), loaded.window, file);
 }
 
@@ -113,8 +115,9 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   }
 
   leda::programs::set_threads(0, communicator);
-  const std::optional<leda::evaluation::WordReader> words = word_reader(options.autoencoder);
-  const LoadedDenoisers loaded = load_denoisers(options.denoisers);
+  const at::Device device = leda::inference::inference_device(communicator);
+  const std::optional<leda::evaluation::WordReader> words = word_reader(options.autoencoder, device);
+  const LoadedDenoisers loaded = load_denoisers(options.denoisers, device);
   const auto test = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "test");
   const auto validation = leda::data::ShardCatalogue::open(fs::path(options.data_folder) / "validation");
   std::optional<leda::evaluation::EvaluationResult> result;

@@ -14,10 +14,11 @@
 #include "config/option_table.hpp"
 #include "data/shard_catalogue.hpp"
 #include "evaluation/explanation_report.hpp"
+#include "inference/denoiser_inference.hpp"
+#include "inference/inference_device.hpp"
+#include "model_files/autoencoder_file.hpp"
 #include "programs/run_program.hpp"
 #include "programs/stoppable_work.hpp"
-#include "training/autoencoder_file.hpp"
-#include "training/denoiser_file.hpp"
 
 namespace {
 
@@ -92,27 +93,23 @@ void check(const Options& options) {
 }
 
 // In the denoiser's own window, back in HU.
-std::function<at::Tensor(const at::Tensor&)> denoise_function(const std::string& file) {
+std::function<at::Tensor(const at::Tensor&)> denoise_function(const std::string& file, const at::Device& device) {
   if (file.empty()) return {};
-  leda::training::DenoiserFile loaded = leda::training::load_denoiser(file, {});
-  const std::shared_ptr<leda::models::Denoiser> denoiser = std::move(loaded.denoiser);
-  return [denoiser, window = loaded.facts.window](const at::Tensor& low_dose_hu) {
-    const at::Tensor input = leda::ct::to_network_range(low_dose_hu, window).to(at::kFloat);
-    const at::Tensor output = denoiser->denoise(input.unsqueeze(0).unsqueeze(0)).reshape(input.sizes());
-    return leda::ct::to_hu(output.to(at::kDouble), window);
-  };
+  const auto denoiser =
+      std::make_shared<const leda::inference::DenoiserInference>(file, leda::models::TensorSettings{.device = device});
+  return [denoiser](const at::Tensor& low_dose_hu) { return denoiser->denoise_hu(low_dose_hu); };
 }
 
 // Imported weights may carry no hash; then the rows speak for themselves, as they are or of length 1.
 bool is_codebook_of(const at::Tensor& codebook, const leda::language::Vocabulary& vocabulary,
-                    const leda::training::AutoencoderFile& file) {
+                    const leda::model_files::AutoencoderFile& file) {
   if (file.vocabulary_hash != "none") return false;
   return codebook.allclose(leda::language::make_codebook(vocabulary, false, codebook.scalar_type())) ||
          codebook.allclose(leda::language::make_codebook(vocabulary, true, codebook.scalar_type()));
 }
 
 // The vocabulary of the autoencoder's codebook and no other: a token would name another word.
-leda::language::Vocabulary matching_vocabulary(const Options& options, const leda::training::AutoencoderFile& file) {
+leda::language::Vocabulary matching_vocabulary(const Options& options, const leda::model_files::AutoencoderFile& file) {
   leda::language::Vocabulary vocabulary = leda::language::load_vocabulary(options.vocabulary);
   const at::Tensor codebook = file.autoencoder->codebook();
   const auto shape = [](std::int64_t words, std::int64_t width) { return fmt::format("{} words of {}", words, width); };
@@ -158,9 +155,10 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
   if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
   check(options);
 
-  // One thread on every rank: sums in networks are then the same on any number of ranks.
-  leda::programs::set_threads(1, communicator);
-  leda::training::AutoencoderFile file = leda::training::load_autoencoder(options.autoencoder, {});
+  leda::programs::set_threads(0, communicator);
+  const at::Device device = leda::inference::inference_device(communicator);
+  leda::model_files::AutoencoderFile file =
+      leda::model_files::load_autoencoder(options.autoencoder, {.device = device});
   const leda::language::Vocabulary vocabulary = matching_vocabulary(options, file);
   const leda::evaluation::WordReader reader(std::move(file.autoencoder), file.window, options.autoencoder);
   const auto catalogue = leda::data::ShardCatalogue::open(options.data_folder);
@@ -175,7 +173,7 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
                                           .num_pictures = options.max_pictures,
                                           .max_positions = options.max_positions,
                                           .tissue_words = tissue_words ? &*tissue_words : nullptr,
-                                          .denoise_hu = denoise_function(options.denoiser)};
+                                          .denoise_hu = denoise_function(options.denoiser, device)};
   const leda::evaluation::ExplanationSources sources{.data_folder = options.data_folder,
                                                      .autoencoder = options.autoencoder,
                                                      .autoencoder_checksum = file.checksum,

@@ -7,7 +7,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "training/network_state.hpp"
+#include "model_files/network_state.hpp"
 
 namespace leda::training {
 
@@ -54,7 +54,7 @@ void Adam::append_state(const std::string& prefix, storage::TensorArchive& archi
 }
 
 void Adam::load_state(const std::string& prefix, const storage::TensorArchive& archive) {
-  const ArchiveIndex index(archive, "the optimiser state");
+  const model_files::ArchiveIndex index(archive, "the optimiser state");
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string& name = parameters_[i].name;
     index.copy_into(prefix + "first_moment." + name, first_moments_[i]);

@@ -12,7 +12,7 @@
 #include "language/vocabulary.hpp"
 #include "losses/leda_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
-#include "training/network_state.hpp"
+#include "model_files/network_state.hpp"
 #include "training/patient_means.hpp"
 
 namespace leda::training {
@@ -36,7 +36,7 @@ bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
 }
 
 DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
-                             std::optional<AutoencoderFile> autoencoder)
+                             std::optional<model_files::AutoencoderFile> autoencoder)
     : context_(context),
       leda_weight_(leda_weight),
       autoencoder_(std::move(autoencoder)),
@@ -201,7 +201,7 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
 
 StageState DenoiserStage::state() const {
   StageState state;
-  append_network("denoiser.", denoiser_->tensors(), state.networks);
+  model_files::append_network("denoiser.", denoiser_->tensors(), state.networks);
   updater_->optimiser().append_state("denoiser.", state.optimisers);
   state.facts = {{"bucket_plan", updater_->plan().text()}};
   if (autoencoder_) {
@@ -213,7 +213,7 @@ StageState DenoiserStage::state() const {
 }
 
 void DenoiserStage::load_state(const StageState& state) {
-  load_network("denoiser.", state.networks, denoiser_->tensors(), "the checkpoint");
+  model_files::load_network("denoiser.", state.networks, denoiser_->tensors(), "the checkpoint");
   for (const auto& [name, text] : state.facts) {
     if (name == "bucket_plan") {
       updater_.reset();  // its hooks leave before the new ones are attached
@@ -231,8 +231,8 @@ void DenoiserStage::load_state(const StageState& state) {
 }
 
 std::string DenoiserStage::identity() const {
-  return fmt::format("denoiser {} {}, {} LEDA", context_.options.denoiser.type, network_identity(denoiser_->tensors()),
-                     autoencoder_ ? "with" : "without");
+  return fmt::format("denoiser {} {}, {} LEDA", context_.options.denoiser.type,
+                     model_files::network_identity(denoiser_->tensors()), autoencoder_ ? "with" : "without");
 }
 
 }  // namespace leda::training

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "model_files/autoencoder_file.hpp"
 #include "models/denoiser.hpp"
-#include "training/autoencoder_file.hpp"
 #include "training/parameter_updater.hpp"
 #include "training/stage.hpp"
 #include "training/stage_context.hpp"
@@ -23,7 +23,8 @@ bool has_had_its_chance(std::int64_t step, const TrainingOptions& training);
 class DenoiserStage : public Stage {
  public:
   // `autoencoder` is needed if and only if `leda_weight` is not 0, and must be of the same window.
-  DenoiserStage(const StageContext& context, double leda_weight, std::optional<AutoencoderFile> autoencoder);
+  DenoiserStage(const StageContext& context, double leda_weight,
+                std::optional<model_files::AutoencoderFile> autoencoder);
 
   LossReport train_step(const data::StepBatch& batch) override;
   std::vector<SkippedUpdates> settle_updates() override;
@@ -46,7 +47,7 @@ class DenoiserStage : public Stage {
 
   StageContext context_;
   double leda_weight_;
-  std::optional<AutoencoderFile> autoencoder_;
+  std::optional<model_files::AutoencoderFile> autoencoder_;
   std::unique_ptr<models::Denoiser> denoiser_;
   LearningRateSchedule schedule_;
   std::unique_ptr<ParameterUpdater> updater_;

@@ -19,13 +19,14 @@
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
+#include "inference/denoiser_inference.hpp"
 #include "language/codebook_control.hpp"
 #include "language/vocabulary.hpp"
 #include "logging/goodput_ledger.hpp"
+#include "model_files/autoencoder_file.hpp"
+#include "model_files/denoiser_file.hpp"
 #include "storage/durable_file.hpp"
-#include "training/autoencoder_file.hpp"
 #include "training/batch_job.hpp"
-#include "training/denoiser_file.hpp"
 #include "training/denoiser_phase.hpp"
 #include "training/denoiser_stage.hpp"
 #include "training/device_placement.hpp"
@@ -123,7 +124,7 @@ class Job {
   data::LoaderOptions denoiser_loader(std::uint64_t seed) const;
   LoopPlan pretrain_plan() const;
   LoopPlan denoiser_plan(const DenoiserPhase& phase) const;
-  std::optional<AutoencoderFile> autoencoder_for(const DenoiserPhase& phase) const;
+  std::optional<model_files::AutoencoderFile> autoencoder_for(const DenoiserPhase& phase) const;
   StopRequest train(Stage& stage, const LoopPlan& plan, const data::LoaderOptions& loading, const fs::path& folder,
                     logging::Trace& trace);
   StopRequest pretrain();
@@ -182,7 +183,7 @@ LoopPlan Job::denoiser_plan(const DenoiserPhase& phase) const {
           phase.seed, phase.folder};
 }
 
-std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) const {
+std::optional<model_files::AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) const {
   if (phase.leda_weight == 0.0) return std::nullopt;
   const fs::path path = autoencoder_path();
   if (!fs::exists(path)) {
@@ -192,11 +193,12 @@ std::optional<AutoencoderFile> Job::autoencoder_for(const DenoiserPhase& phase) 
                                                  .remedy = "add pretrain to run.stages, name a file with "
                                                            "leda.autoencoder, or set leda.weight to 0"});
   }
-  AutoencoderFile file = load_autoencoder(path, settings_);
+  model_files::AutoencoderFile file =
+      model_files::load_autoencoder(path, settings_, options_.autoencoder.vocabulary_tile);
   // A file of one's own choice may speak any vocabulary; the run's own stage 1 must have spoken this one.
   if (options_.leda.autoencoder.empty()) {
-    require_vocabulary(file, path, language::load_vocabulary(options_.vocabulary.file).hash,
-                       language::control_record(options_.vocabulary.control, options_.run.seed));
+    model_files::require_vocabulary(file, path, language::load_vocabulary(options_.vocabulary.file).hash,
+                                    language::control_record(options_.vocabulary.control, options_.run.seed));
   }
   return file;
 }
@@ -229,8 +231,8 @@ StopRequest Job::pretrain() {
   PretrainStage stage(context(options_.run.seed, trace.get()), vocabulary, word_scores(vocabulary));
   const StopRequest stop = train(stage, pretrain_plan(), pretrain_loader(), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
-    save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
-                     language::control_record(options_.vocabulary.control, options_.run.seed));
+    model_files::save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
+                                  language::control_record(options_.vocabulary.control, options_.run.seed));
     draw_token_usage(folder, console_);
   }
   communicator_.barrier();
@@ -246,8 +248,8 @@ StopRequest Job::train_denoiser(const DenoiserPhase& phase) {
   DenoiserStage stage(context(phase.seed, trace.get()), phase.leda_weight, autoencoder_for(phase));
   const StopRequest stop = train(stage, denoiser_plan(phase), denoiser_loader(phase.seed), folder, *trace);
   if (stop == StopRequest::none && communicator_.rank() == 0) {
-    save_denoiser(folder / "denoiser.safetensors", stage.tensors(),
-                  {options_.denoiser, window_, phase.seed, phase.leda_weight});
+    model_files::save_denoiser(folder / "denoiser.safetensors", stage.tensors(),
+                               {options_.denoiser, window_, phase.seed, phase.leda_weight});
   }
   communicator_.barrier();
   return stop;
@@ -258,21 +260,18 @@ StopRequest Job::evaluate() {
   const logging::TimeIn time(&ledger_, logging::Activity::evaluation);
   std::vector<evaluation::Method> methods;
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
-    DenoiserFile file = load_denoiser(run_folder_ / phase.folder / "denoiser.safetensors", settings_);
-    methods.push_back(
-        {phase.row, static_cast<std::int64_t>(phase.seed),
-         [denoiser = std::shared_ptr<models::Denoiser>(file.denoiser.release()), device = settings_.device](
-             const at::Tensor& low_dose) { return denoiser->denoise(low_dose.to(device)).cpu(); }});
+    const auto denoiser = std::make_shared<const inference::DenoiserInference>(
+        run_folder_ / phase.folder / "denoiser.safetensors", settings_);
+    methods.push_back({phase.row, static_cast<std::int64_t>(phase.seed),
+                       [denoiser](const at::Tensor& low_dose_hu) { return denoiser->denoise_hu(low_dose_hu); }});
   }
   console_.say("evaluation");
   StopRequest stop = StopRequest::none;
   const std::optional<evaluation::EvaluationResult> result = run_stoppable(stop, [&](const auto& should_stop) {
-    return evaluation::evaluate(data_->test, data_->validation, methods,
-                                {.window = window_,
-                                 .dtype = settings_.dtype,
-                                 .max_tuning_slices = options_.evaluation.max_tuning_slices,
-                                 .should_stop = should_stop},
-                                communicator_, console_);
+    return evaluation::evaluate(
+        data_->test, data_->validation, methods,
+        {.window = window_, .max_tuning_slices = options_.evaluation.max_tuning_slices, .should_stop = should_stop},
+        communicator_, console_);
   });
   if (!result) return stop;
   if (communicator_.rank() == 0) {
@@ -281,7 +280,7 @@ StopRequest Job::evaluate() {
     communicator_.note("evaluation, picture");
     evaluation::write_comparison_picture(
         folder / "comparison.png", data_->test, methods,
-        {.window = window_, .dtype = settings_.dtype, .display = ct::window_of(options_.evaluation.picture_window)});
+        {.window = window_, .display = ct::window_of(options_.evaluation.picture_window)});
   }
   communicator_.barrier();
   // Of a job of a few steps, a trial of the set-up say, the table says it and that is all.
@@ -393,7 +392,7 @@ void Job::check_without_training() {
     if (phase.leda_weight != 0.0 && !is_autoencoder_there && !has_stage(options_, "pretrain")) autoencoder_for(phase);
     const double weight = is_autoencoder_there ? phase.leda_weight : 0.0;
     DenoiserStage stage(context(phase.seed), weight,
-                        weight != 0.0 ? autoencoder_for(phase) : std::optional<AutoencoderFile>{});
+                        weight != 0.0 ? autoencoder_for(phase) : std::optional<model_files::AutoencoderFile>{});
     check_stage(stage, denoiser_plan(phase), denoiser_loader(phase.seed));
   }
 }

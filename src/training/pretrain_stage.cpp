@@ -18,7 +18,7 @@
 #include "losses/perceptual_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
 #include "losses/semantic_loss.hpp"
-#include "training/network_state.hpp"
+#include "model_files/network_state.hpp"
 #include "training/patient_means.hpp"
 
 namespace leda::training {
@@ -368,11 +368,11 @@ void PretrainStage::check_codebook_is_frozen() const {
 StageState PretrainStage::state() const {
   check_codebook_is_frozen();
   StageState state;
-  append_network("autoencoder.", autoencoder_.tensors(), state.networks);
+  model_files::append_network("autoencoder.", autoencoder_.tensors(), state.networks);
   updater_->optimiser().append_state("autoencoder.", state.optimisers);
   state.facts = {{"codebook_hash", codebook_hash_}, {"bucket_plan", updater_->plan().text()}};
   if (has_discriminator()) {
-    append_network("discriminator.", discriminator_->tensors(), state.networks);
+    model_files::append_network("discriminator.", discriminator_->tensors(), state.networks);
     discriminator_updater_->optimiser().append_state("discriminator.", state.optimisers);
     state.facts.emplace_back("discriminator_bucket_plan", discriminator_updater_->plan().text());
   }
@@ -382,7 +382,7 @@ StageState PretrainStage::state() const {
 void PretrainStage::load_state(const StageState& state) {
   const auto restore = [&](const std::string& prefix, models::TensorTable& table, const std::string& plan_name) {
     set_trained(table, true);
-    load_network(prefix, state.networks, table, "the checkpoint");
+    model_files::load_network(prefix, state.networks, table, "the checkpoint");
     std::string plan;
     for (const auto& [name, text] : state.facts) {
       if (name == plan_name) plan = text;
@@ -401,8 +401,9 @@ void PretrainStage::load_state(const StageState& state) {
 }
 
 std::string PretrainStage::identity() const {
-  std::string identity = "autoencoder " + network_identity(autoencoder_.tensors()) + ", codebook " + codebook_hash_;
-  if (has_discriminator()) identity += ", discriminator " + network_identity(discriminator_->tensors());
+  std::string identity =
+      "autoencoder " + model_files::network_identity(autoencoder_.tensors()) + ", codebook " + codebook_hash_;
+  if (has_discriminator()) identity += ", discriminator " + model_files::network_identity(discriminator_->tensors());
   if (scored_candidates_) identity += ", word scores " + scored_candidates_->scores().hash();
   return identity;
 }

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
@@ -176,9 +177,8 @@ TEST(SplitSave, IsTheSameInEveryByteOnAnyNumberOfRanks) {
 TEST(SplitSave, PythonReadsIt) {
   const TemporaryFolder folder;
   save_split(folder.path(), 2, true);
-  const auto result =
-      test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_store_test.py {}", LEDA_TEST_PYTHON,
-                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
+  const auto result = test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_reader.py {}", LEDA_TEST_PYTHON,
+                                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   EXPECT_NE(result.output.find("networks weight [[5.0, 6.0, 7.0], [8.0, 9.0, 10.0]] vocabulary=0123456789abcdef\n"),
             std::string::npos)
@@ -233,13 +233,11 @@ std::string failure_of(const SaveJob& job) {
   SaveProgress progress;
   test::KeptConsole kept;
   try {
-    run_save(job, large_content(5), progress, kept.console());
+    const auto error = test::thrown_error([&] { run_save(job, large_content(5), progress, kept.console()); });
+    return error ? error->what() : "";
   } catch (const Abandoned& reason) {
     return std::string("abandoned: ") + reason.what();
-  } catch (const base::Error& error) {
-    return error.what();
   }
-  return "";
 }
 
 TEST(SplitSave, AWriterSaysInItsRecordThatItFailed) {

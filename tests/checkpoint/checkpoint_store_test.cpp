@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "checkpoint/sealed_json.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
@@ -155,19 +156,16 @@ TEST(CheckpointStore, ACheckpointOfAnotherNetworkIsRefusedNamingBoth) {
   LoneStore(folder.path(), 3, "redcnn-96").store.save(5, small_content(5), "");
   LoneStore other(folder.path(), 3, "redcnn-32");
   for (const bool by_step : {false, true}) {
-    try {
+    const base::Error error = test::refusal_of(base::ExitCode::data, [&] {
       if (by_step) {
         other.store.load_step(5);
       } else {
         other.store.load_newest();
       }
-      FAIL();
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-      EXPECT_NE(error.text().what.find("another network"), std::string::npos);
-      EXPECT_NE(error.text().value.find("redcnn-96"), std::string::npos);
-      EXPECT_NE(error.text().value.find("redcnn-32"), std::string::npos);
-    }
+    });
+    EXPECT_NE(error.text().what.find("another network"), std::string::npos);
+    EXPECT_NE(error.text().value.find("redcnn-96"), std::string::npos);
+    EXPECT_NE(error.text().value.find("redcnn-32"), std::string::npos);
   }
 }
 
@@ -175,16 +173,8 @@ TEST(CheckpointStore, FilesInTheWayAreStorageErrorsOrWarnings) {
   const TemporaryFolder folder;
   storage::write_file_durably(folder.path() / "taken", "a file");
   LoneStore lone(folder.path() / "taken" / "checkpoints");
-  const auto exit_code_of = [](const auto& work) {
-    try {
-      work();
-    } catch (const base::Error& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
-  };
-  EXPECT_EQ(exit_code_of([&] { lone.store.check_writable(10); }), base::ExitCode::storage);
-  EXPECT_EQ(exit_code_of([&] { lone.store.save_last(1, small_content(1), ""); }), base::ExitCode::storage);
+  test::refusal_of(base::ExitCode::storage, [&] { lone.store.check_writable(10); });
+  test::refusal_of(base::ExitCode::storage, [&] { lone.store.save_last(1, small_content(1), ""); });
   EXPECT_FALSE(lone.store.save(1, small_content(1), ""));
   EXPECT_NE(lone.kept.text().find("step 1 was not saved"), std::string::npos);
 }
@@ -194,13 +184,9 @@ TEST(CheckpointStore, MoreBytesThanAreFreeAreRefusedAtTheStart) {
   LoneStore lone(folder.path());
   lone.store.check_writable(1U << 20);
   EXPECT_EQ(names_in(folder.path()).size(), 0U);
-  try {
-    lone.store.check_writable(std::uint64_t{1} << 60);
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::storage);
-    EXPECT_NE(error.text().what.find("1152921504606846976 bytes"), std::string::npos);
-  }
+  const base::Error error =
+      test::refusal_of(base::ExitCode::storage, [&] { lone.store.check_writable(std::uint64_t{1} << 60); });
+  EXPECT_NE(error.text().what.find("1152921504606846976 bytes"), std::string::npos);
 }
 
 TEST(CheckpointStore, EveryRankLoadsRankZerosCheckpoint) {
@@ -273,9 +259,8 @@ TEST(CheckpointStore, ForeignOnesArePassedOverWithTheReason) {
 TEST(CheckpointStore, PythonReadsAndVerifiesACheckpoint) {
   const TemporaryFolder folder;
   LoneStore(folder.path()).store.save_last(5, small_content(5), kProvenance);
-  const auto result =
-      test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_store_test.py {}", LEDA_TEST_PYTHON,
-                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
+  const auto result = test::run_command(fmt::format("{} {}/tests/checkpoint/checkpoint_reader.py {}", LEDA_TEST_PYTHON,
+                                                    LEDA_SOURCE_FOLDER, step_path(folder.path(), 5).string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string expected =
       "step 5 last True identity net-1\n"

@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 using test::step_path;
 using test::TemporaryFolder;
 
-constexpr const char* kIdentity = "net-1; seed 1";
-constexpr const char* kProvenance = R"({"host":"node1","restarts":2})";
+constexpr const char* kRunIdentity = "net-1; seed 1";
+constexpr const char* kWrittenProvenance = R"({"host":"node1","restarts":2})";
 const CheckpointOptions kOptions{.max_file_bytes = 64};  // "networks" becomes two files
 
 CheckpointContent content_of(std::int64_t step, double shift) {
@@ -35,7 +35,7 @@ void write_run(const fs::path& folder, const std::string& identity, double shift
   distributed::SingleProcessCommunicator communicator;
   CheckpointStore store(folder, kOptions, identity, communicator, kept.console());
   for (const std::int64_t step : {10, 20}) {
-    ASSERT_TRUE(store.save({.step = step, .is_best = step == 20}, content_of(step, shift), kProvenance));
+    ASSERT_TRUE(store.save({.step = step, .is_best = step == 20}, content_of(step, shift), kWrittenProvenance));
   }
 }
 
@@ -63,7 +63,7 @@ std::string text_of(const CheckpointContent& content) {
 Found load(const fs::path& folder) {
   test::KeptConsole kept;
   distributed::SingleProcessCommunicator communicator;
-  CheckpointStore store(folder, kOptions, kIdentity, communicator, kept.console());
+  CheckpointStore store(folder, kOptions, kRunIdentity, communicator, kept.console());
   Found found;
   found.best = store.best_step();
   if (const auto checkpoint = store.load_newest()) {
@@ -118,9 +118,9 @@ std::vector<Region> regions_of(const std::string& name, const std::string& bytes
 class Corruption : public testing::Test {
  protected:
   void SetUp() override {
-    write_run(run(), kIdentity, 0.0);
+    write_run(run(), kRunIdentity, 0.0);
     write_run(foreign(), "net-1; seed 2", 7.0);
-    write_run(twin(), kIdentity, 7.0);
+    write_run(twin(), kRunIdentity, 7.0);
     const Found sound = load(run());
     ASSERT_EQ(sound.said, "");
     ASSERT_EQ(sound.best, 20);

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -23,12 +24,7 @@ using test::TemporaryFolder;
 std::optional<base::Error> refusal(const fs::path& run_folder) {
   KeptConsole kept;
   distributed::SingleProcessCommunicator communicator;
-  try {
-    const RunFolderLock lock(run_folder, communicator, kept.console());
-    return std::nullopt;
-  } catch (const base::Error& error) {
-    return error;
-  }
+  return test::thrown_error([&] { const RunFolderLock lock(run_folder, communicator, kept.console()); });
 }
 
 // What the console says when the lock is taken.

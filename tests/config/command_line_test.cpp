@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::config {
@@ -21,6 +22,10 @@ class CommandLineTest : public testing::Test {
 
   CommandLine parse(const std::vector<std::string>& arguments) {
     return parse_command_line(arguments, {"--dry-run", "--new-run"}, "run.count = 10\nrun.name = embedded\n", table);
+  }
+
+  std::string refusal(const std::vector<std::string>& arguments) {
+    return test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { parse(arguments); });
   }
 
   int count = 1;
@@ -66,22 +71,11 @@ TEST_F(CommandLineTest, ActionsAreKeptApartFromOptions) {
 }
 
 TEST_F(CommandLineTest, ConfigWithoutAFileIsRefused) {
-  try {
-    parse({"--config"});
-    FAIL();
-  } catch (const base::ErrorOnAllRanks& fault) {
-    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
-    EXPECT_THAT(fault.what(), testing::HasSubstr("--config"));
-  }
+  EXPECT_THAT(refusal({"--config"}), testing::HasSubstr("--config"));
 }
 
 TEST_F(CommandLineTest, AnActionOfAnotherProgramIsAnUnknownOption) {
-  try {
-    parse({"--report"});
-    FAIL();
-  } catch (const base::ErrorOnAllRanks& fault) {
-    EXPECT_THAT(fault.what(), testing::HasSubstr("report"));
-  }
+  EXPECT_THAT(refusal({"--report"}), testing::HasSubstr("report"));
 }
 
 }  // namespace

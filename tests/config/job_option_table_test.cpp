@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "storage/durable_file.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::config {
 namespace {
@@ -82,15 +83,12 @@ TEST_P(RefusedValue, IsNamedWithItsOption) {
   BoundJob bound;
   bound.table.set("data.source", "phantoms", "test");
   bound.table.set(GetParam().key, GetParam().value, "test");
-  try {
-    check_job_options(bound.job);
-    FAIL() << GetParam().key << " = " << GetParam().value << " passed";
-  } catch (const base::ErrorOnAllRanks& fault) {
-    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
-    EXPECT_EQ(fault.text().what, "option " + GetParam().key);
-    EXPECT_THAT(fault.text().value, HasSubstr(GetParam().value.empty() ? "empty" : GetParam().value));
-    EXPECT_FALSE(fault.text().remedy.empty());
-  }
+  SCOPED_TRACE(GetParam().key + " = " + GetParam().value);
+  const auto fault =
+      test::refusal_of<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { check_job_options(bound.job); });
+  EXPECT_EQ(fault.text().what, "option " + GetParam().key);
+  EXPECT_THAT(fault.text().value, HasSubstr(GetParam().value.empty() ? "empty" : GetParam().value));
+  EXPECT_FALSE(fault.text().remedy.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
@@ -193,12 +191,8 @@ TEST(JobOptionTable, SourceOfCandidateWordsAndItsFileGoTogether) {
     bound.table.set("words.source", source, "test");
     bound.table.set("words.scores", scores, "test");
     bound.table.set("words.restrict_to_tissue", restrict_to_tissue, "test");
-    try {
-      check_job_options(bound.job);
-    } catch (const base::ErrorOnAllRanks& error) {
-      return error.text().what;
-    }
-    return std::string();
+    const auto error = test::thrown_error<base::ErrorOnAllRanks>([&] { check_job_options(bound.job); });
+    return error ? error->text().what : std::string();
   };
   EXPECT_EQ(refusal("tissue", "", "false"), "");
   EXPECT_EQ(refusal("scores", "scores.h5", "false"), "");
@@ -241,13 +235,9 @@ TEST(JobOptionTable, PublishedRefusesWhatThePublishedCodeHasOtherwiseByName) {
   };
   EXPECT_NO_THROW(check_job_options(job_with("")));
   for (const auto& [name, values] : options) {
-    try {
-      check_job_options(job_with(name));
-      FAIL() << name;
-    } catch (const base::Error& error) {
-      EXPECT_THAT(error.text().what, testing::HasSubstr(name));
-      EXPECT_THAT(error.text().value, testing::HasSubstr("autoencoder.compatibility = published"));
-    }
+    const base::Error error = test::refusal_of(base::ExitCode::options, [&] { check_job_options(job_with(name)); });
+    EXPECT_THAT(error.text().what, testing::HasSubstr(name));
+    EXPECT_THAT(error.text().value, testing::HasSubstr("autoencoder.compatibility = published")) << name;
   }
 }
 

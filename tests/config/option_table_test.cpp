@@ -9,6 +9,7 @@
 #include <locale>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::config {
@@ -45,16 +46,10 @@ class OptionTableTest : public testing::Test {
     table.add("net.stages", "in order", &settings.stages);
   }
 
-  // The whole message of what is thrown, with its exit code checked; empty if nothing is.
+  // The whole message.
   template <typename Action>
-  static std::string refusal(Action action) {
-    try {
-      action();
-    } catch (const base::ErrorOnAllRanks& fault) {
-      EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
-      return fault.what();
-    }
-    return "";
+  static std::string refusal(const Action& action) {
+    return test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::options, action);
   }
   std::string refusal_of_arguments(const std::vector<std::string>& arguments) {
     return refusal([&] { table.parse_arguments(arguments); });

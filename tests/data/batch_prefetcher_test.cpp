@@ -7,6 +7,7 @@
 
 #include "storage/hdf5_chunk_index.hpp"
 #include "tests/data/tiny_shards.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::data {
@@ -95,7 +96,7 @@ TEST_F(Prefetcher, WhatLoadingThrowsIsThrownByNextAfterTheGoodSteps) {
   BatchPrefetcher prefetcher(*loader_, order_, plan, 0, 20, 10);
   for (std::int64_t step = 0; step < 3; ++step) EXPECT_EQ(prefetcher.next().step, step);
   for (int attempt = 0; attempt < 2; ++attempt) {
-    EXPECT_THAT(test::message_of_error(base::ExitCode::data, [&] { prefetcher.next(); }), HasSubstr(name));
+    EXPECT_THAT(test::refusal_message(base::ExitCode::data, [&] { prefetcher.next(); }), HasSubstr(name));
   }
 }
 

@@ -16,6 +16,7 @@
 #include "distributed/single_process_communicator.hpp"
 #include "storage/hdf5_chunk_index.hpp"
 #include "tests/data/tiny_shards.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -24,7 +25,7 @@ namespace {
 
 using base::ExitCode;
 using distributed::Communicator;
-using test::message_of_error;
+using test::refusal_message;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -149,12 +150,12 @@ TEST(PhantomDataset, FolderOfAnotherDataSetIsRefused) {
   write_phantoms(options);
   const auto complete = files_of(folder.path());
   options.seed = 2;
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { write_phantoms(options); }),
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { write_phantoms(options); }),
               AllOf(HasSubstr("dataset.json"), HasSubstr("seed = 1")));
   std::filesystem::remove(folder.path() / "dataset.json");
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { write_phantoms(options); }), HasSubstr("shard_0000"));
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { write_phantoms(options); }), HasSubstr("shard_0000"));
   test::write_tiny_shard(foreign.path() / "mine.h5", 0, 2);
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { write_phantoms(small_phantoms(foreign.path())); }),
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { write_phantoms(small_phantoms(foreign.path())); }),
               HasSubstr("mine.h5"));
 }
 
@@ -162,10 +163,10 @@ TEST(PhantomDataset, NumbersOutOfRangeAreRefused) {
   const test::TemporaryFolder folder;
   PhantomDatasetOptions options = small_phantoms(folder.path());
   options.num_patients = 0;
-  EXPECT_THAT(message_of_error(ExitCode::options, [&] { write_phantoms(options); }), HasSubstr("patients"));
+  EXPECT_THAT(refusal_message(ExitCode::options, [&] { write_phantoms(options); }), HasSubstr("patients"));
   options = small_phantoms(folder.path());
   options.dose_fraction = 1.5;
-  message_of_error(ExitCode::options, [&] { write_phantoms(options); });
+  refusal_message(ExitCode::options, [&] { write_phantoms(options); });
 }
 
 TEST(VolumeImport, RawVolumeKeepsItsVoxels) {
@@ -190,8 +191,8 @@ TEST(VolumeImport, RawVolumeKeepsItsVoxels) {
   wrong.output += "_2";
   wrong.raw_shape = {4, 3, 6};
   EXPECT_THAT(
-      message_of_error(ExitCode::data,
-                       [&] { on_ranks(1, [&](Communicator& c, logging::Console& k) { import_volume(wrong, c, k); }); }),
+      refusal_message(ExitCode::data,
+                      [&] { on_ranks(1, [&](Communicator& c, logging::Console& k) { import_volume(wrong, c, k); }); }),
       HasSubstr("volume.raw"));
 }
 
@@ -226,7 +227,7 @@ TEST(DoseSimulation, AddsNoiseThatDependsOnTheSliceAlone) {
         alone.read_slice(id, {.low_dose = true}).low_dose_hu.equal(part.read_slice(1, {.low_dose = true}).low_dose_hu));
   }
   EXPECT_TRUE(was_found);
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { simulate("phantoms", "phantoms", 1); }), HasSubstr("same folder"));
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { simulate("phantoms", "phantoms", 1); }), HasSubstr("same folder"));
 }
 
 TEST(DatasetSplit, SetsShareNoPatientAndTogetherHoldEverySlice) {
@@ -272,7 +273,7 @@ TEST(DatasetSplit, OnePatientGivesBlocksWithTheGapBetweenThem) {
     EXPECT_EQ(sets[2].front() - sets[1].back() - 1, gap);
     EXPECT_EQ(static_cast<std::int64_t>(sets[0].size() + sets[1].size() + sets[2].size()), 40 - 2 * gap);
   }
-  message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.gap = 20}); });
+  refusal_message(ExitCode::options, [&] { plan_split(catalogue, {.gap = 20}); });
 }
 
 TEST(DatasetSplit, RangesAreTakenAsGivenButMustKeepTheGap) {
@@ -291,7 +292,7 @@ TEST(DatasetSplit, RangesAreTakenAsGivenButMustKeepTheGap) {
                                                 {"a:b", "-", "-"},
                                                 {"7", "-", "-"},
                                                 {"0:10"}}) {
-    EXPECT_THAT(message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.slices = wrong}); }),
+    EXPECT_THAT(refusal_message(ExitCode::options, [&] { plan_split(catalogue, {.slices = wrong}); }),
                 HasSubstr("split"));
   }
 }
@@ -305,10 +306,10 @@ TEST(DatasetSplit, ASetMayHaveSeveralRanges) {
   EXPECT_EQ(sets[2], (std::vector<std::int64_t>{17, 18, 19, 22, 23, 24}));
   // Too close in the middle, overlapping, and not a range.
   for (const char* train : {"0:5+13:15+30:40", "0:5+4:6", "0:5+"}) {
-    EXPECT_THAT(message_of_error(ExitCode::options,
-                                 [&] {
-                                   plan_split(catalogue, {.slices = {train, "10:12", "17:25"}});
-                                 }),
+    EXPECT_THAT(refusal_message(ExitCode::options,
+                                [&] {
+                                  plan_split(catalogue, {.slices = {train, "10:12", "17:25"}});
+                                }),
                 HasSubstr("split"));
   }
 }
@@ -321,8 +322,8 @@ TEST(DatasetSplit, NumbersOfPatientsAreMetOrRefused) {
   EXPECT_EQ(sets[0].size(), 4);
   EXPECT_TRUE(sets[1].empty());
   EXPECT_EQ(sets[2].size(), 2);
-  message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.patients = {3, 1, 1}}); });
-  message_of_error(ExitCode::options, [&] { plan_split(catalogue, {.patients = {3, -1, 1}}); });
+  refusal_message(ExitCode::options, [&] { plan_split(catalogue, {.patients = {3, 1, 1}}); });
+  refusal_message(ExitCode::options, [&] { plan_split(catalogue, {.patients = {3, -1, 1}}); });
 }
 
 TEST(DatasetReport, SaysWhatTheSetHoldsOnAnyNumberOfRanks) {
@@ -350,7 +351,7 @@ TEST(DatasetReport, VerifyNamesTheDamagedShard) {
   std::string bytes = test::bytes_of(path);
   bytes[chunk.address] ^= 4;
   std::ofstream(path, std::ios::binary) << bytes;
-  EXPECT_THAT(message_of_error(ExitCode::data, verify),
+  EXPECT_THAT(refusal_message(ExitCode::data, verify),
               AllOf(HasSubstr("b.h5"), HasSubstr("tissue"), HasSubstr("slice 4")));
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/data/tiny_shards.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::data {
@@ -11,7 +12,7 @@ namespace {
 
 using base::ExitCode;
 using test::kFullShape;
-using test::message_of_error;
+using test::refusal_message;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -49,7 +50,7 @@ TEST(ShardCatalogue, FingerprintFollowsTheContent) {
 TEST(ShardCatalogue, MissingAndEmptyFoldersAreRefusedWithARemedy) {
   const test::TemporaryFolder folder;
   for (const auto& path : {folder.path(), folder.path() / "missing"}) {
-    EXPECT_THAT(message_of_error(ExitCode::data, [&] { ShardCatalogue::open(path); }),
+    EXPECT_THAT(refusal_message(ExitCode::data, [&] { ShardCatalogue::open(path); }),
                 AllOf(HasSubstr(path.string()), HasSubstr("leda_data phantom"), HasSubstr("leda_data import")));
   }
 }
@@ -60,7 +61,7 @@ TEST(ShardCatalogue, ShardsOfDifferentShapesAreRefusedByName) {
     const test::TemporaryFolder folder;
     test::write_tiny_shard(folder.path() / "a.h5", 0, 2);
     test::write_tiny_shard(folder.path() / "b.h5", 0, 2, other);
-    EXPECT_THAT(message_of_error(ExitCode::data, [&] { ShardCatalogue::open(folder.path()); }),
+    EXPECT_THAT(refusal_message(ExitCode::data, [&] { ShardCatalogue::open(folder.path()); }),
                 AllOf(HasSubstr("a.h5"), HasSubstr("b.h5"), HasSubstr("6 x 8")));
   }
 }
@@ -69,7 +70,7 @@ TEST(ShardCatalogue, DamagedShardAmongGoodOnesIsNamed) {
   const test::TemporaryFolder folder;
   for (const char* name : {"a.h5", "b.h5", "c.h5"}) test::write_tiny_shard(folder.path() / name, 0, 2);
   std::filesystem::resize_file(folder.path() / "b.h5", 1000);
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { ShardCatalogue::open(folder.path()); }), HasSubstr("b.h5"));
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { ShardCatalogue::open(folder.path()); }), HasSubstr("b.h5"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "data/shard_writer.hpp"
 #include "storage/hdf5_chunk_index.hpp"
 #include "tests/data/tiny_shards.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::data {
@@ -16,7 +17,7 @@ namespace {
 
 using base::ExitCode;
 using test::kFullShape;
-using test::message_of_error;
+using test::refusal_message;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -39,7 +40,7 @@ class Shard : public testing::Test {
   Shard() { test::write_tiny_shard(path_, 3, 5); }
   void damage(const std::string& what) { test::run_shard_script("damage " + path_.string() + " " + what); }
   std::string message() {
-    return message_of_error(ExitCode::data, [&] { ShardReader{path_}; });
+    return refusal_message(ExitCode::data, [&] { ShardReader{path_}; });
   }
 
   test::TemporaryFolder folder_;
@@ -107,10 +108,10 @@ TEST_F(Shard, WriterRefusesSlicesOfAnotherKind) {
   ShardWriter writer(folder_.path() / "other.h5", kFullShape);
   Slice slice = test::make_slice(0, kFullShape);
   slice.low_dose_hu = slice.low_dose_hu.narrow(0, 0, 4);
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { writer.append(slice); }), HasSubstr("low_dose"));
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { writer.append(slice); }), HasSubstr("low_dose"));
   slice = test::make_slice(0, kFullShape);
   slice.tissue = at::Tensor();
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { writer.append(slice); }), HasSubstr("tissue"));
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { writer.append(slice); }), HasSubstr("tissue"));
 }
 
 TEST_F(Shard, TruncatedIsRefusedWithItsName) {
@@ -168,8 +169,8 @@ TEST_F(Shard, FlippedByteInAnyChunkIsFoundAndNamed) {
     std::ofstream(path_, std::ios::binary) << damaged;
     const ShardReader reader(path_);
     reader.read_slice(1, kAllFields);
-    for (const std::string& text : {message_of_error(ExitCode::data, [&] { reader.read_slice(2, kAllFields); }),
-                                    message_of_error(ExitCode::data, [&] { reader.verify(); })}) {
+    for (const std::string& text : {refusal_message(ExitCode::data, [&] { reader.read_slice(2, kAllFields); }),
+                                    refusal_message(ExitCode::data, [&] { reader.verify(); })}) {
       EXPECT_THAT(text, AllOf(HasSubstr("tiny.h5"), HasSubstr(field.name), HasSubstr("slice 2")));
     }
     std::ofstream(path_, std::ios::binary) << bytes;

@@ -8,6 +8,7 @@
 
 #include "ct/tissue.hpp"
 #include "tests/data/tiny_shards.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::data {
@@ -15,7 +16,7 @@ namespace {
 
 using base::ExitCode;
 using test::kFullShape;
-using test::message_of_error;
+using test::refusal_message;
 using testing::AllOf;
 using testing::HasSubstr;
 
@@ -159,9 +160,9 @@ TEST(SliceLoader, MissingLowDoseAndLargeCropsAreRefused) {
   const test::TemporaryFolder folder;
   test::write_tiny_shard(folder.path() / "a.h5", 0, 2, {.rows = 6, .columns = 8});
   const ShardCatalogue catalogue = ShardCatalogue::open(folder.path());
-  EXPECT_THAT(message_of_error(ExitCode::data, [&] { SliceLoader(catalogue, {.needs_low_dose = true}); }),
+  EXPECT_THAT(refusal_message(ExitCode::data, [&] { SliceLoader(catalogue, {.needs_low_dose = true}); }),
               AllOf(HasSubstr(folder.path().string()), HasSubstr("leda_data simulate")));
-  EXPECT_THAT(message_of_error(ExitCode::options, [&] { SliceLoader(catalogue, {.crop = 7}); }), HasSubstr("7"));
+  EXPECT_THAT(refusal_message(ExitCode::options, [&] { SliceLoader(catalogue, {.crop = 7}); }), HasSubstr("7"));
 }
 
 }  // namespace

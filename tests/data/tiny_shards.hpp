@@ -1,4 +1,4 @@
-// Small shards whose values follow a formula that tests/data/shard_test.py knows too.
+// Small shards whose values follow a formula that tests/data/shard_reference.py knows too.
 #pragma once
 
 #include <ATen/TensorOperators.h>
@@ -8,12 +8,11 @@
 
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <sstream>
 #include <string>
 
-#include "base/error.hpp"
 #include "data/shard_writer.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 
 namespace leda::test {
@@ -52,21 +51,9 @@ inline std::string bytes_of(const std::filesystem::path& path) {
   return bytes.str();
 }
 
-// The message of the Error that `action` throws; a failure of the test where it throws none or another code.
-inline std::string message_of_error(base::ExitCode exit_code, const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), exit_code) << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
-}
-
 inline void run_shard_script(const std::string& arguments) {
-  const CommandResult result =
-      run_command(fmt::format("{} {}/tests/data/shard_test.py {}", LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, arguments));
+  const CommandResult result = run_command(
+      fmt::format("{} {}/tests/data/shard_reference.py {}", LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, arguments));
   ASSERT_EQ(result.exit_code, 0) << result.output;
 }
 

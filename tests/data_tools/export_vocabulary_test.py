@@ -17,9 +17,8 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from tool_case import REPOSITORY, ToolCase
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "language"))
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
 
 import export_vocabulary  # noqa: E402
 import small_models  # noqa: E402
@@ -27,6 +26,7 @@ import tissue_terms  # noqa: E402
 import token_spelling  # noqa: E402
 import vocabulary_file  # noqa: E402
 from token_spelling import BLANK, BYTE, PIECE, SPECIAL, UNUSED, WHOLE, read_token  # noqa: E402
+from tool_case import ToolCase  # noqa: E402
 
 TABLE = "bert.embeddings.word_embeddings.weight"
 F32 = gguf.GGMLQuantizationType.F32

@@ -1,5 +1,5 @@
 """data_tools/import_autoencoder.py: what it reads off a checkpoint, what it says, and what it refuses. That the imported
-network computes what the published one does: tests/training/published_weights_test.cpp.
+network computes what the published one does: tests/model_files/published_weights_test.cpp.
 
 usage: python import_autoencoder_test.py
 """
@@ -13,15 +13,14 @@ import unittest
 import safetensors
 import torch
 
-from tool_case import REPOSITORY, ToolCase
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
 
 import import_autoencoder  # noqa: E402
+import published_network  # noqa: E402
 import vocabulary_file  # noqa: E402
 from checkpoint_tensors import load_state_dict  # noqa: E402
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "training"))
-
-import published_network  # noqa: E402
+from tool_case import ToolCase  # noqa: E402
 
 
 class Touch:

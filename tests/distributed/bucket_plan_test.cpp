@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -48,12 +49,8 @@ TEST(BucketPlan, SurvivesItsText) {
 
 TEST(BucketPlan, OtherTextsAreDataErrors) {
   for (const char* text : {"", "[[1,2", "{\"a\":1}", "[1,2]", "[[\"a\"]]"}) {
-    try {
-      BucketPlan::from_text(text);
-      FAIL() << text;
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::data) << text;
-    }
+    SCOPED_TRACE(text);
+    test::refusal_of(base::ExitCode::data, [&] { BucketPlan::from_text(text); });
   }
 }
 

@@ -3,19 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
 
 base::ErrorText error_of(const std::function<void()>& call) {
-  try {
-    call();
-    ADD_FAILURE() << "no error";
-  } catch (const base::ErrorOnAllRanks& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::options);
-    return error.text();
-  }
-  return {};
+  return test::refusal_of<base::ErrorOnAllRanks>(base::ExitCode::options, call).text();
 }
 
 TEST(DeviceChoice, TheLocalRankCountsAmongTheVisibleDevices) {

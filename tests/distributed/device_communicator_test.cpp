@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "distributed/device_ranks.hpp"
 #include "distributed/single_process_communicator.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -69,13 +70,9 @@ TEST(DeviceCommunicator, HostTensorsNeverMeetNcclAndDeviceTensorsNeverMeetMpi) {
 
 TEST(ConnectDevices, IsRefusedByAProgramWithoutNccl) {
   SingleProcessCommunicator control;
-  try {
-    connect_devices(control, {});
-    FAIL() << "no error";
-  } catch (const base::ErrorOnAllRanks& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::options);
-    EXPECT_NE(error.text().remedy.find("cuda preset"), std::string::npos);
-  }
+  const auto error =
+      test::refusal_of<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { connect_devices(control, {}); });
+  EXPECT_NE(error.text().remedy.find("cuda preset"), std::string::npos);
 }
 
 }  // namespace

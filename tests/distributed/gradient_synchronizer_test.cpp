@@ -27,6 +27,7 @@
 #include "distributed/differentiable_sum.hpp"
 #include "distributed/single_process_communicator.hpp"
 #include "tests/distributed/worlds.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -195,13 +196,8 @@ TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOnAllRanks) {
     const int last = communicator.size() - 1;
     at::Tensor loss = network.losses(0, kNumSamples).sum();
     if (communicator.rank() == last) loss = network.tensor(0).sum() + network.tensor(2).sum();
-    try {
-      step_with(synchronizer, loss, 41);
-      ADD_FAILURE() << "no error";
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::internal);
-      EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
-    }
+    const base::Error error = test::refusal_of(base::ExitCode::internal, [&] { step_with(synchronizer, loss, 41); });
+    EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
     train_step(network, synchronizer, communicator);  // nothing is left behind
     expect_true_gradients(network);
   });
@@ -274,13 +270,11 @@ TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOneStepLaterWhereTheChec
       at::Tensor loss = network.losses(0, kNumSamples).sum();
       if (communicator.rank() == last) loss = network.tensor(0).sum() + network.tensor(2).sum();
       EXPECT_NO_THROW(step_with(synchronizer, loss, 41));
-      try {
+      const base::Error error = test::refusal_of(base::ExitCode::internal, [&] {
         if (asks) synchronizer.take_non_finite();
         if (!asks) train_step(network, synchronizer, communicator);
-        ADD_FAILURE() << "no error";
-      } catch (const base::Error& error) {
-        EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
-      }
+      });
+      EXPECT_EQ(error.text().value, "rank " + std::to_string(last) + ", parameter first.bias, step 41");
     }
   });
 }
@@ -290,12 +284,8 @@ TEST_P(GradientSynchronizerTest, RanksWithDifferentNetworksAreRefused) {
     if (communicator.size() == 1) return;
     SmallNetwork network;
     if (communicator.rank() == 1) network.parameters[0].name = "another.weight";
-    try {
-      GradientSynchronizer synchronizer(network.parameters, kOneBucket, communicator);
-      ADD_FAILURE() << "no error";
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    }
+    test::refusal_of(base::ExitCode::communication,
+                     [&] { GradientSynchronizer synchronizer(network.parameters, kOneBucket, communicator); });
   });
 }
 
@@ -304,12 +294,9 @@ TEST(GradientSynchronizer, APlanOfAnotherNetworkIsRefused) {
   SingleProcessCommunicator communicator;
   for (const BucketPlan& plan : {BucketPlan{{{2, 1}}}, BucketPlan{{{2, 1, 0}, {3}}}, BucketPlan{{{2, 1, 0, 0}}},
                                  BucketPlan{{{2, 1, 0}, {}}}, BucketPlan{{{2, 1, -1}}}}) {
-    try {
-      const GradientSynchronizer synchronizer(network.parameters, plan, communicator);
-      ADD_FAILURE() << plan.text();
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    }
+    SCOPED_TRACE(plan.text());
+    test::refusal_of(base::ExitCode::data,
+                     [&] { const GradientSynchronizer synchronizer(network.parameters, plan, communicator); });
   }
 }
 

@@ -13,6 +13,7 @@
 #include "distributed/make_communicator.hpp"
 #include "distributed/mpi_communicator.hpp"
 #include "distributed/single_process_communicator.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -36,14 +37,11 @@ TEST(MpiSession, UsesAndLeavesAnMpiThatOthersStarted) {
 
 TEST(MpiCommunicator, RefusesDeviceTensorsByName) {
   MpiCommunicator communicator(MPI_COMM_WORLD);
-  try {
+  const base::Error error = test::refusal_of(base::ExitCode::communication, [&] {
     communicator.start_all_reduce(at::empty({2}, at::TensorOptions().device(at::kMeta)));
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    EXPECT_NE(error.text().what.find("meta"), std::string::npos);
-    EXPECT_NE(error.text().why.find("NCCL"), std::string::npos);
-  }
+  });
+  EXPECT_NE(error.text().what.find("meta"), std::string::npos);
+  EXPECT_NE(error.text().why.find("NCCL"), std::string::npos);
 }
 
 TEST(MpiCommunicator, RefusesWhatItCannotSum) {
@@ -54,14 +52,10 @@ TEST(MpiCommunicator, RefusesWhatItCannotSum) {
 
 TEST(MpiCommunicator, AnMpiFailureIsAnErrorWithItsText) {
   MpiCommunicator communicator(MPI_COMM_WORLD);
-  try {
-    communicator.broadcast(at::empty({2}, at::kFloat), 1000000);
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    // Open MPI says MPI_ERR_ROOT, MPICH "Invalid root".
-    EXPECT_THAT(error.text().value, testing::AnyOf(testing::HasSubstr("ROOT"), testing::HasSubstr("root")));
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::communication,
+                                             [&] { communicator.broadcast(at::empty({2}, at::kFloat), 1000000); });
+  // Open MPI says MPI_ERR_ROOT, MPICH "Invalid root".
+  EXPECT_THAT(error.text().value, testing::AnyOf(testing::HasSubstr("ROOT"), testing::HasSubstr("root")));
 }
 
 // Puts variables of the launcher in place for one test.
@@ -98,13 +92,8 @@ class LaunchedWorld : public testing::Test {
 
 TEST_F(LaunchedWorld, OneOfManySingletonsIsRefused) {
   launch(std::nullopt, "4");
-  try {
-    check_launched_world(1);
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    EXPECT_NE(error.text().what.find("SLURM_NTASKS announces 4 ranks"), std::string::npos);
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::communication, [] { check_launched_world(1); });
+  EXPECT_NE(error.text().what.find("SLURM_NTASKS announces 4 ranks"), std::string::npos);
   launch("2", std::nullopt);
   EXPECT_THROW(check_launched_world(1), base::Error);
 }

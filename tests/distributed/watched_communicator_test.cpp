@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "tests/distributed/worlds.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::distributed {
@@ -60,15 +61,12 @@ std::string message_of(const std::function<void(Communicator&)>& body) {
   test::run_ranks(3, [&](Communicator& plain) {
     CollectiveJournal journal;
     WatchedCommunicator watched(plain, journal, true);
-    try {
-      body(watched);
-      ADD_FAILURE() << "no error on rank " << plain.rank();
-    } catch (const base::ErrorOnAllRanks& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-      const std::vector<std::string> all = all_gather_texts(plain, error.what());
-      for (const std::string& text : all) EXPECT_EQ(text, all.front());
-      if (plain.rank() == 0) message = error.what();
-    }
+    SCOPED_TRACE("rank " + std::to_string(plain.rank()));
+    const std::string said =
+        test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::communication, [&] { body(watched); });
+    const std::vector<std::string> all = all_gather_texts(plain, said);
+    for (const std::string& text : all) EXPECT_EQ(text, all.front());
+    if (plain.rank() == 0) message = said;
   });
   return message;
 }

@@ -7,9 +7,13 @@ import json
 import os
 import re
 import signal
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import INJECTOR, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import INJECTOR, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run  # noqa: E402
 
 STEPS = 1000  # seconds, on a fast machine too
 PHASE = "without_leda"

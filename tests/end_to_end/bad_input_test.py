@@ -6,12 +6,17 @@ usage: python bad_input_test.py
 import os
 import shutil
 import subprocess
+import sys
 import unittest
+from pathlib import Path
 
 import h5py
 import numpy as np
 
-from leda_job import DATA, PHASES, REPOSITORY, TRAIN, JobTestCase, as_arguments, checkpoints, environment, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import (DATA, PHASES, REPOSITORY, TRAIN, JobTestCase, as_arguments, checkpoints,  # noqa: E402
+                      environment, run)
 
 TIME_LIMIT = 60  # seconds; each takes one to three where nothing else runs
 

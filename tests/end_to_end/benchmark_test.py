@@ -11,20 +11,18 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from leda_job import REPOSITORY, environment
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
-sys.path.insert(0, str(REPOSITORY / "launch"))
-
-import benchmark_checkpoint_page  # noqa: E402
-import benchmark_distributed  # noqa: E402
-import benchmark_page  # noqa: E402
-from shaped_link import ShapedLink  # noqa: E402
-from step_runs import DDP_PYTHON  # noqa: E402
+from benchmarks import checkpoint_page, distributed, distributed_page  # noqa: E402
+from benchmarks.network_shaping import ShapedLink  # noqa: E402
+from benchmarks.step_runs import DDP_PYTHON  # noqa: E402
+from leda_job import environment  # noqa: E402
 
 
 def measure(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "launch" / "benchmark_distributed.py"), "--tiny", "--pairs", "1",
+        [sys.executable, str(REPOSITORY / "launch" / "benchmarks" / "distributed.py"), "--tiny", "--pairs", "1",
          "--repeats", "1", "--steps", "3", "--ranks", "2", "--output", folder, *arguments],
         env=environment(), capture_output=True, text=True, timeout=300, check=False)
     if done.returncode != 0:
@@ -88,8 +86,9 @@ class CheckpointBenchmark(unittest.TestCase):
     def test_all_is_measured_and_reported(self):
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(
-                [sys.executable, str(REPOSITORY / "launch" / "benchmark_checkpoint.py"), "--bytes", "3145728", "--tensors",
-                 "4", "--rounds", "1", "--repeats", "1", "--steps", "150", "--folder", folder, "--output", folder],
+                [sys.executable, str(REPOSITORY / "launch" / "benchmarks" / "checkpoint.py"), "--bytes", "3145728",
+                 "--tensors", "4", "--rounds", "1", "--repeats", "1", "--steps", "150", "--folder", folder,
+                 "--output", folder],
                 env=environment(), capture_output=True, text=True, timeout=300, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             report = json.loads((Path(folder) / "benchmark_checkpoint.json").read_text())
@@ -107,7 +106,7 @@ class CheckpointBenchmark(unittest.TestCase):
         seconds = dict.fromkeys(("plain_write", "save", "plain_read", "load", "verify", "snapshot"), 1.0)
         entry = {"name": "one", "num_ranks": 1, "num_repeats": 1, "seconds": seconds, "share": {"save": 0.79, "load": 0.81},
                  "share_range": {"save": [0.7, 0.8], "load": [0.8, 0.9]}}
-        page = "\n".join(benchmark_checkpoint_page.store_section({"num_bytes": 1000, "store": [entry]}))
+        page = "\n".join(checkpoint_page.store_section({"num_bytes": 1000, "store": [entry]}))
         self.assertIn("0.79 **missed**", page)
         self.assertIn("0.81 met", page)
 
@@ -116,20 +115,20 @@ class Page(unittest.TestCase):
     def test_other_programs_on_the_machine_are_seen(self):
         before = {"all": 100.0, "busy": 50.0, "own": 10.0}
         after = {"all": 120.0, "busy": 65.0, "own": 20.0}
-        self.assertAlmostEqual(benchmark_distributed.share_of_others(before, after), 5 / 20)
+        self.assertAlmostEqual(distributed.share_of_others(before, after), 5 / 20)
         record = {"command": "c", "commit": "0", "date": "today", "steps": 7, "share_of_others": 0.25}
         report = {"machine": {"processor": "p", "cores": 2, "memory_gib": 1, "kernel": "k"}, "left_out": {},
                   "records": {"all_reduce": record}, "all_reduce": []}
-        self.assertIn("busy with other work during all_reduce", benchmark_page.page_of(report))
+        self.assertIn("busy with other work during all_reduce", distributed_page.page_of(report))
         record["share_of_others"] = 0.01
-        self.assertNotIn("busy", benchmark_page.page_of(report))
+        self.assertNotIn("busy", distributed_page.page_of(report))
 
     def test_a_missed_target_is_called_so(self):
         entry = {"num_ranks": 2, "num_bytes": 2**26, "num_pairs": 15, "communicator_seconds": 0.012,
                  "mpi_seconds": 0.01, "ratio": 1.2}
-        self.assertIn("1.200 **missed**", "\n".join(benchmark_page.all_reduce_section([entry])))
+        self.assertIn("1.200 **missed**", "\n".join(distributed_page.all_reduce_section([entry])))
         entry["ratio"] = 1.05
-        self.assertIn("1.050 met", "\n".join(benchmark_page.all_reduce_section([entry])))
+        self.assertIn("1.050 met", "\n".join(distributed_page.all_reduce_section([entry])))
 
 
 if __name__ == "__main__":

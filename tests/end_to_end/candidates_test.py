@@ -17,12 +17,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from leda_job import PROGRAMS, REPOSITORY, environment
-
-sys.path[:0] = [str(REPOSITORY / "launch"), str(REPOSITORY / "tests" / "language")]
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
 import phantom_clip  # noqa: E402
-import study_candidates  # noqa: E402
+from leda_job import PROGRAMS, environment  # noqa: E402
+from studies import candidates  # noqa: E402
 from tissue_terms import TISSUE_TERMS  # noqa: E402
 
 
@@ -37,7 +37,7 @@ class Page(unittest.TestCase):
     def test_shares_are_means_over_seeds(self):
         conditions = [{"name": "position", "title": "by position", "options": {}},
                       {"name": "image", "title": "by image", "options": {"words.placement": "image"}}]
-        text = study_candidates.page_of({
+        text = candidates.page_of({
             "command": "launch/study candidates", "commit": "abc", "date": "today", "ranks": 2, "cores": 2,
             "is_tiny": False, "seeds": [1, 2], "clip": "The CLIP: one.", "conditions": conditions,
             "results": {"position": [run_of(1, 50, 80), run_of(2, 50, 80)], "image": [run_of(1, 0, 10), run_of(2, 10, 10)]}})
@@ -87,20 +87,21 @@ class Study(unittest.TestCase):
     def test_runs_of_another_clip_are_other_runs(self):
         def folder(clip, kind):
             study = argparse.Namespace(folder=Path("runs"), clip=clip)
-            return study_candidates.run_folder_of(study, {"name": kind, "clip": kind}, 1)
+            return candidates.run_folder_of(study, {"name": kind, "clip": kind}, 1)
         self.assertEqual(folder(None, "trained"), Path("runs/seed_1/trained"))
         self.assertEqual(folder(Path("models/mine"), "trained"), Path("runs/seed_1/trained_mine"))
         self.assertEqual(folder(Path("models/mine"), "random"), Path("runs/seed_1/random"))
 
     def test_a_clip_that_is_not_there_is_refused_at_once(self):
         with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
-            study_candidates.parse_arguments(["--clip", "/nowhere/clip"])
+            candidates.parse_arguments(["--clip", "/nowhere/clip"])
         self.assertIn("/nowhere/clip is no folder of a CLIP model", said.getvalue())
 
     def study(self, folder, *arguments):
         done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "launch" / "study_candidates.py"), "--tiny", "--seeds", "1", "--ranks", "1",
-             "--only", "clip_by_tissue", "--folder", str(folder / "runs"), "--output", str(folder / "results"), *arguments],
+            [sys.executable, str(REPOSITORY / "launch" / "studies" / "candidates.py"), "--tiny", "--seeds", "1",
+             "--ranks", "1", "--only", "clip_by_tissue", "--folder", str(folder / "runs"),
+             "--output", str(folder / "results"), *arguments],
             env=environment(PATH=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}", OMP_NUM_THREADS="1"),
             capture_output=True, text=True, timeout=200, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

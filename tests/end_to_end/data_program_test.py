@@ -7,12 +7,16 @@ import json
 import os
 import shutil
 import signal
+import sys
 import unittest
+from pathlib import Path
 
 import h5py
 import numpy as np
 
-from leda_job import DATA, JobTestCase, Running, as_arguments, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import DATA, JobTestCase, Running, as_arguments, run  # noqa: E402
 
 
 class DataProgram(JobTestCase):

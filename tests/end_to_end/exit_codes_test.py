@@ -6,10 +6,14 @@ usage: python exit_codes_test.py
 import contextlib
 import os
 import signal
+import sys
 import time
 import unittest
+from pathlib import Path
 
-from leda_job import DATA, JobTestCase, Running, checkpoints, last_step, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import DATA, JobTestCase, Running, checkpoints, last_step, run  # noqa: E402
 
 
 class WhatMpirunMakesOfIt(JobTestCase):

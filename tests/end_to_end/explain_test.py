@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +18,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from leda_job import DATA, PROGRAMS, REPOSITORY, JobTestCase, Running, as_arguments, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import DATA, PROGRAMS, REPOSITORY, JobTestCase, Running, as_arguments, run  # noqa: E402
 
 EXPLAIN = str(PROGRAMS / "leda_explain")
 EVALUATE = str(PROGRAMS / "leda_evaluate")
@@ -71,7 +74,7 @@ class Explain(JobTestCase):
             picture.load()
             self.assertEqual(picture.mode, "RGB")
             self.assertGreater(picture.width, 3 * 640)
-        checker = REPOSITORY / "tests" / "evaluation" / "check_page.py"
+        checker = REPOSITORY / "tests" / "support" / "offline_page_reader.py"
         checked = subprocess.run([sys.executable, checker, self.folder / "1" / "explanation.html"],
                                  capture_output=True, text=True)
         self.assertEqual(checked.returncode, 0, checked.stderr)

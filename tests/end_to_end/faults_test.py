@@ -5,13 +5,17 @@ usage: python faults_test.py
 
 import os
 import signal
+import sys
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from fault_campaign import Campaign, all_faults, named_ranks, quick_faults
-from leda_job import JobTestCase, Running, checkpoints, last_step, run
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "campaigns")]
+
+from fault_campaign import Campaign, all_faults, named_ranks, quick_faults  # noqa: E402
+from leda_job import JobTestCase, Running, checkpoints, last_step, run  # noqa: E402
 
 
 class Faults(unittest.TestCase):

@@ -7,9 +7,13 @@ usage: python full_disk_test.py
 
 import contextlib
 import subprocess
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import JobTestCase, Running, checkpoints, endless, last_step, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import JobTestCase, Running, checkpoints, endless, last_step, run  # noqa: E402
 
 STEPS = 800
 PHASE = "without_leda"

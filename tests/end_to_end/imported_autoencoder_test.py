@@ -1,18 +1,23 @@
 """A checkpoint of the published structure, imported, in stage 2 and in leda_explain; both stages with
-autoencoder.compatibility = published; and what is refused there. What the network computes: tests/training/published_weights_test.cpp."""
+autoencoder.compatibility = published; and what is refused there. What the network computes:
+tests/model_files/published_weights_test.cpp."""
 
 import json
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
-from leda_job import PROGRAMS, REPOSITORY, JobTestCase, as_arguments, log_lines, run
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-IMPORT = str(REPOSITORY / "data_tools" / "import_autoencoder.py")
-sys.path.insert(0, str(REPOSITORY / "data_tools"))
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
+
 import vocabulary_file  # noqa: E402
+from leda_job import PROGRAMS, JobTestCase, as_arguments, log_lines, run  # noqa: E402
+
+IMPORT = str(REPOSITORY / "data_tools" / "import_autoencoder.py")
 
 
 def python(*command):
@@ -29,7 +34,7 @@ class ImportedAutoencoder(JobTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.write_phantoms()
-        python(REPOSITORY / "tests" / "training" / "published_network.py", cls.shared)
+        python(REPOSITORY / "tests" / "support" / "published_network.py", cls.shared)
         cls.checkpoint = cls.shared / "published.ckpt"
         cls.imported = cls.shared / "autoencoder.safetensors"
         python(IMPORT, cls.checkpoint, "--output", cls.imported, "--encoder-only")

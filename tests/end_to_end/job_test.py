@@ -6,13 +6,17 @@ usage: python job_test.py
 import json
 import math
 import re
+import sys
 import unittest
+from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from leda_job import PHANTOM_OPTIONS, PHASES, REPOSITORY, TRAIN, JobTestCase, checkpoints, log_lines, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import PHANTOM_OPTIONS, PHASES, REPOSITORY, TRAIN, JobTestCase, checkpoints, log_lines, run  # noqa: E402
 
 # Differ from run to run; all other figures of a log must not.
 MEASURED = ("time", "images_per_second", "data_wait_share", "exposed_communication_share")

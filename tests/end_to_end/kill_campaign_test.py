@@ -10,10 +10,13 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from disk_model import STATES, Call, Disk, read_journal, read_tree, write_tree
-from kill_campaign import FILE_FAULTS, QUICK_SETTINGS, WAYS, Campaign
-from leda_job import environment
-from power_loss_scan import scan
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "campaigns")]
+
+from disk_model import STATES, Call, Disk, read_journal, read_tree, write_tree  # noqa: E402
+from kill_campaign import FILE_FAULTS, QUICK_SETTINGS, WAYS, Campaign  # noqa: E402
+from leda_job import environment  # noqa: E402
+from power_loss_scan import scan  # noqa: E402
 
 NUM_CASES = 20
 SEED = 3

@@ -8,12 +8,15 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 import unittest
 from pathlib import Path
 
-from leda_job import (REPOSITORY, JobTestCase, Running, checkpoints, descendants, last_step,
-                      log_lines, run)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import (REPOSITORY, JobTestCase, Running, checkpoints, descendants, last_step, log_lines,  # noqa: E402
+                      run)
 
 LAUNCH = str(REPOSITORY / "launch" / "run")
 

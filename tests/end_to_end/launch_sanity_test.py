@@ -7,9 +7,13 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import TRAIN, JobTestCase, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import TRAIN, JobTestCase, run  # noqa: E402
 
 
 class LaunchSanity(JobTestCase):

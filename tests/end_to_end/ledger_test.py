@@ -6,10 +6,14 @@ usage: python ledger_test.py
 import json
 import re
 import signal
+import sys
 import time
 import unittest
+from pathlib import Path
 
-from leda_job import JobTestCase, Running, checkpoints, kill_all, last_step, log_lines, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import JobTestCase, Running, checkpoints, kill_all, last_step, log_lines, run  # noqa: E402
 
 ACTIVITIES = ("start_up", "data_wait", "step", "exposed_communication", "checkpoint", "validation", "evaluation", "other")
 TRAINING = ("data_wait", "step", "exposed_communication")

@@ -4,9 +4,13 @@ usage: python reproducible_test.py
 """
 
 import json
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import PHASES, JobTestCase, checkpoints, log_lines, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import PHASES, JobTestCase, checkpoints, log_lines, run  # noqa: E402
 
 # What may differ between numbers of ranks: time, and how many ranks there were.
 MEASURED = {"time", "images_per_second", "data_wait_share", "exposed_communication_share"}

@@ -3,13 +3,18 @@
 usage: python resume_campaign_test.py
 """
 
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-from leda_job import JobTestCase, run
-from resume_campaign import Campaign, losses_of
-from resume_cases import ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, Move, all_cases, elastic_orders
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "campaigns")]
+
+from leda_job import JobTestCase, run  # noqa: E402
+from resume_campaign import Campaign, losses_of  # noqa: E402
+from resume_cases import (ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, Move, all_cases,  # noqa: E402
+                          elastic_orders)
 
 # Start after start, each interrupted, and single interruptions: each stage, the discriminator at work, accumulation,
 # rounding on the wire, updates that were not made.

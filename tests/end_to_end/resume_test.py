@@ -10,9 +10,13 @@ import resource
 import shutil
 import signal
 import socket
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import PHASES, JobTestCase, Running, checkpoints, kill_all, last_step, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import PHASES, JobTestCase, Running, checkpoints, kill_all, last_step, run  # noqa: E402
 
 # Long enough to be met in the middle: a few seconds for each training.
 NUM_STEPS = {"autoencoder__num_steps": 40, "denoiser__num_steps": 80}

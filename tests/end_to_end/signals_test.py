@@ -9,12 +9,15 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import unittest
 from pathlib import Path
 
-from leda_job import (DATA, PHANTOM_OPTIONS, TRAIN, JobTestCase, Running, as_arguments, checkpoints, descendants,
-                      environment, last_step, log_lines, run)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import (DATA, PHANTOM_OPTIONS, TRAIN, JobTestCase, Running, as_arguments, checkpoints,  # noqa: E402
+                      descendants, environment, last_step, log_lines, run)
 
 
 def is_trainer(process_id):

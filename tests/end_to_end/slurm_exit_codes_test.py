@@ -8,11 +8,15 @@ Exits with 77 where Slurm's packages are missing; with CI=true in the environmen
 import contextlib
 import os
 import signal
+import sys
 import unittest
+from pathlib import Path
 
-from leda_job import DATA, Running, checkpoints, last_step
-from slurm_test import SlurmTestCase  # finds tests/support
-from private_slurm import end_without_packages, is_alive
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import DATA, Running, checkpoints, last_step  # noqa: E402
+from private_slurm import end_without_packages, is_alive  # noqa: E402
+from slurm_job import SlurmTestCase  # noqa: E402
 
 SRUN = ("srun", "--mpi=pmix", "--kill-on-bad-exit=0", "--wait=30", "--nodes=2", "--ntasks-per-node=1")
 

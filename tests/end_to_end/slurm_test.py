@@ -6,110 +6,19 @@ Exits with 77, which ctest counts as skipped, where Slurm's packages are missing
 is a failure.
 """
 
-import json
 import os
-import re
 import signal
 import sys
 import unittest
+from pathlib import Path
 
-from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, endless, last_step, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
+from leda_job import checkpoints, endless, last_step, run  # noqa: E402
+from private_slurm import end_without_packages, is_alive  # noqa: E402
+from slurm_job import NUM_STEPS, SlurmTestCase  # noqa: E402
 
-from private_slurm import PrivateSlurm, end_without_packages, is_alive  # noqa: E402
-
-NUM_STEPS = 120
 LAUNCHERS = ("srun", "mpirun")
-SIZE = ("--nodes=2", "--ntasks-per-node=2")
-
-
-class SlurmTestCase(JobTestCase):
-    """A cluster for the class, `slurm`, and what an undisturbed run of stage 1 on 4 ranks ends with."""
-
-    cluster = {}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.write_phantoms()
-        cls.slurm = cls.enterClassContext(PrivateSlurm(cls.shared / "slurm", **cls.cluster))
-        cls.slurm.variables.update(LEDA_PROGRAMS=str(PROGRAMS))
-
-    @classmethod
-    def options(cls, run_folder, **options):
-        return cls.command(run_folder=run_folder, **{"autoencoder__num_steps": NUM_STEPS, **options})[1:]
-
-    def submit(self, script, *arguments, launcher="srun", sbatch=(), variables=None):
-        """From a folder of the test's own: the scripts must not mind where sbatch is called."""
-        folder = self.folder / "submitted"
-        folder.mkdir(exist_ok=True)
-        exported = {"LEDA_LAUNCHER": launcher, **(variables or {})}
-        return self.slurm.submit("--export=ALL," + ",".join(f"{name}={value}" for name, value in exported.items()),
-                                 *SIZE, *sbatch, REPOSITORY / "slurm" / script, *map(str, arguments), cwd=folder)
-
-    def said(self, job):
-        """All that the job wrote: the script's own words, and the log of each attempt."""
-        folder = self.folder / "submitted"
-        paths = [*folder.glob(f"*-{job}.out"), *sorted(folder.glob(f"slurm_logs/*-{job}/*.log"))]
-        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')}" for path in paths)
-
-    def wait_for_step(self, job, run_folder, step, phase="pretrain"):
-        def has_come():
-            if self.slurm.state(job) not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
-                raise AssertionError(f"job {job}: {self.slurm.job(job)}\n{self.said(job)}")
-            return last_step(run_folder / phase) >= step and checkpoints(run_folder / phase)
-
-        self.slurm.wait_until(has_come, 60, f"step {step} of job {job}")
-
-    def assert_job(self, job, state, code=None, seconds=90):
-        record = self.slurm.wait_for_state(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED",
-                                           seconds=seconds)
-        self.assertEqual(record["JobState"], state, f"{record}\n{self.said(job)}")
-        if code is not None:
-            self.assertEqual(record["ExitCode"], code, self.said(job))
-        return record
-
-    def assert_same_end(self, run_folder, undisturbed):
-        found, wanted = (checkpoints(folder / "pretrain")[-1] for folder in (run_folder, undisturbed))
-        self.assertEqual(found.name, wanted.name)
-        manifest = (wanted / "manifest.json").read_bytes()
-        self.assertEqual((found / "manifest.json").read_bytes(), manifest)
-        for file in json.loads(manifest)["files"]:
-            self.assertEqual((found / file["name"]).read_bytes(), (wanted / file["name"]).read_bytes(), file["name"])
-        network = "pretrain/autoencoder.safetensors"
-        self.assertEqual((run_folder / network).read_bytes(), (undisturbed / network).read_bytes())
-
-    def preempt(self, seconds=2):
-        """A job of higher priority that needs all nodes; its number."""
-        return self.slurm.submit("--partition=high", "--nodes=4", "--output=/dev/null", f"--wrap=sleep {seconds}")
-
-    def scripts_end_with_their_tables(self, launcher):
-        """Both at once; the sweep over two seeds."""
-        steps = {"autoencoder__num_steps": 8, "denoiser__num_steps": 8}
-        options = [*self.options("unused", **steps)]
-        options = [option for option in options if not option.startswith("--run.folder")]
-        submitted = {}
-        for script, extra, number in (("pipeline.sh", [], 3), ("sweep.sh", ["--seeds", "1,2"], 3)):
-            folder = self.folder / script.removesuffix(".sh")
-            done = self.slurm.client(
-                "env", "LEDA_SBATCH_OPTIONS=--nodes=1 --ntasks-per-node=2", f"LEDA_LAUNCHER={launcher}",
-                REPOSITORY / "slurm" / script, *extra, folder, *options, cwd=self.folder)
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            jobs = re.findall(r"^==> job (\d+): ", done.stdout, re.MULTILINE)
-            self.assertEqual(len(jobs), number, done.stdout)
-            submitted[folder] = jobs
-        for folder, jobs in submitted.items():
-            for job in jobs:
-                record = self.slurm.wait_for_state(job, "COMPLETED", "FAILED", "CANCELLED", seconds=120)
-                said = "\n".join(path.read_text() for path in folder.glob("logs/**/*") if path.is_file())
-                self.assertEqual(record["JobState"], "COMPLETED", said)
-            table = (folder / "evaluation" / "evaluation.txt").read_text()
-            for row in ("red_cnn_without_leda", "red_cnn_with_leda"):
-                self.assertIn(row, table)
-        runs = sorted(path.parent.parent.name for path in (self.folder / "sweep").glob("*/*/denoiser.safetensors"))
-        self.assertEqual(runs, sorted(f"red_cnn_seed_{seed}_{kind}_leda" for seed in (1, 2) for kind in ("with", "without")))
-        self.assertEqual(len(list((self.folder / "sweep").glob("*/pretrain/autoencoder.safetensors"))), 1)
 
 
 class Preemption(SlurmTestCase):

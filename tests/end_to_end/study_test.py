@@ -14,14 +14,12 @@ from pathlib import Path
 
 from scipy import stats
 
-from leda_job import PROGRAMS, REPOSITORY, TRAIN, environment
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "launch")]
 
-sys.path.insert(0, str(REPOSITORY / "launch"))
-
-import seed_table  # noqa: E402
-import study_language  # noqa: E402
-import study_language_page as page  # noqa: E402
-import study_runs  # noqa: E402
+from leda_job import PROGRAMS, TRAIN, environment  # noqa: E402
+from studies import language, language_page as page, seed_table  # noqa: E402
+from studies.runs import load_conditions  # noqa: E402
 
 CONDITIONS = [
     {"name": "base", "title": "base", "stages": "pretrain,baseline,denoise,evaluate", "options": {}},
@@ -124,7 +122,7 @@ class Page(unittest.TestCase):
 
 
 def all_conditions():
-    return study_runs.load_conditions(study_language.CONFIGS / "conditions.json", None, "base")
+    return load_conditions(language.CONFIGS / "conditions.json", None, "base")
 
 
 class Study(unittest.TestCase):
@@ -143,8 +141,8 @@ class Study(unittest.TestCase):
     def study(cls, *arguments):
         variables = environment(PATH=f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
         done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "launch" / "study_language.py"), "--tiny", "--seeds", "2", "--ranks", "1",
-             "--folder", str(cls.folder / "runs"), "--output", str(cls.folder / "results"), *arguments],
+            [sys.executable, str(REPOSITORY / "launch" / "studies" / "language.py"), "--tiny", "--seeds", "2",
+             "--ranks", "1", "--folder", str(cls.folder / "runs"), "--output", str(cls.folder / "results"), *arguments],
             env=variables, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             raise AssertionError(done.stdout + done.stderr)
@@ -185,11 +183,11 @@ class Study(unittest.TestCase):
             self.assertEqual(changed, expected, condition["name"])
 
     def test_both_base_points_are_complete_jobs(self):
-        for data in study_language.DATA_SETS:
-            done = subprocess.run([TRAIN, "--config", str(study_language.CONFIGS / f"{data}.cfg"), "--dump-config"],
+        for data in language.DATA_SETS:
+            done = subprocess.run([TRAIN, "--config", str(language.CONFIGS / f"{data}.cfg"), "--dump-config"],
                                   env=environment(), capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(done.returncode, 0, done.stderr)
-            for line in study_language.settings_of(data):
+            for line in language.settings_of(data):
                 self.assertIn(line.split(" = ")[0], done.stdout)
 
     def test_codebooks_are_recorded_and_differ(self):
@@ -220,14 +218,14 @@ class Study(unittest.TestCase):
 
     def test_named_conditions_bring_those_that_they_need(self):
         def names(*only):
-            conditions = study_runs.load_conditions(study_language.CONFIGS / "conditions.json", only, "base")
+            conditions = load_conditions(language.CONFIGS / "conditions.json", only, "base")
             return [condition["name"] for condition in conditions]
         self.assertEqual(names("random"), ["base", "random"])
         self.assertEqual(names("four_groups_soft"), ["base", "four_groups", "four_groups_soft"])
 
     def test_unknown_condition_is_named(self):
         with self.assertRaises(SystemExit) as refused:
-            study_runs.load_conditions(study_language.CONFIGS / "conditions.json", ["no_such"], "base")
+            load_conditions(language.CONFIGS / "conditions.json", ["no_such"], "base")
         self.assertIn("no_such", str(refused.exception))
         self.assertIn("shuffled", str(refused.exception))
 

@@ -4,10 +4,14 @@ usage: python trace_test.py
 """
 
 import json
+import sys
 import unittest
 from collections import defaultdict
+from pathlib import Path
 
-from leda_job import PHANTOM_OPTIONS, JobTestCase, log_lines, run
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+from leda_job import PHANTOM_OPTIONS, JobTestCase, log_lines, run  # noqa: E402
 
 PHASES = ("pretrain", "with_leda")
 NUM_STEPS = 12

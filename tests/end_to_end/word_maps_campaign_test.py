@@ -6,8 +6,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-import word_maps_campaign
-from leda_job import run
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "campaigns")]
+
+import word_maps_campaign  # noqa: E402
+from leda_job import run  # noqa: E402
 
 TISSUES = ("air", "lung", "fat", "water", "soft", "blood", "bone", "metal")
 # Two steps on one patient's slices of 64 pixels.

@@ -15,18 +15,20 @@ import signal
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 from unittest import mock
 
 import h5py
 import numpy as np
 
-from leda_job import DATA, REPOSITORY, JobTestCase, as_arguments, checkpoints, run
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
 
-sys.path[:0] = [str(REPOSITORY / "data_tools"), str(REPOSITORY / "tests" / "language")]
 import clip_scorer  # noqa: E402
 import score_words  # noqa: E402
 import tiny_clip  # noqa: E402
 import torch  # noqa: E402
+from leda_job import DATA, JobTestCase, as_arguments, checkpoints, run  # noqa: E402
 
 SCRIPT = REPOSITORY / "data_tools" / "score_words.py"
 VOCABULARY_SIZE = 1500

@@ -21,6 +21,7 @@
 #include "evaluation/evaluation_report.hpp"
 #include "storage/durable_file.hpp"
 #include "tests/evaluation/disc_dataset.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -31,10 +32,10 @@ const ct::Window kWindow{-1000.0, 2000.0};
 
 // Moves soft tissue towards its value; every seed by another share.
 Method towards_tissue(const std::string& name, std::int64_t seed, double share) {
-  const double tissue = 1050.0 / 3000.0;
-  return {.name = name, .seed = seed, .denoise = [=](const at::Tensor& low_dose) {
-            const auto is_tissue = (low_dose - tissue).abs().lt(0.06);
-            return low_dose + share * (tissue - low_dose) * is_tissue;
+  constexpr double kTissueHu = 50.0;
+  return {.name = name, .seed = seed, .denoise_hu = [=](const at::Tensor& low_dose_hu) {
+            const auto is_tissue = (low_dose_hu - kTissueHu).abs().lt(180.0);
+            return low_dose_hu + share * (kTissueHu - low_dose_hu) * is_tissue;
           }};
 }
 
@@ -45,11 +46,9 @@ std::vector<Method> four_methods() {
 
 class Evaluation : public testing::Test {
  protected:
-  EvaluationResult evaluate_with(const std::vector<Method>& methods, distributed::Communicator& communicator,
-                                 at::ScalarType dtype = at::kDouble) {
+  EvaluationResult evaluate_with(const std::vector<Method>& methods, distributed::Communicator& communicator) {
     logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
-    return evaluate(test_, validation_, methods, {.window = kWindow, .dtype = dtype, .max_tuning_slices = 3},
-                    communicator, console)
+    return evaluate(test_, validation_, methods, {.window = kWindow, .max_tuning_slices = 3}, communicator, console)
         .value();
   }
 
@@ -70,7 +69,7 @@ TEST_F(Evaluation, StopsBeforeTheRoundOfSlicesWhereItIsAskedTo) {
   std::array<int, kNumRanks> num_asked_in_all{};
   test::run_ranks(kNumRanks, [&](distributed::Communicator& communicator) {
     logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
-    EvaluationOptions options{.window = kWindow, .dtype = at::kDouble, .max_tuning_slices = 3};
+    EvaluationOptions options{.window = kWindow, .max_tuning_slices = 3};
     int num_asked = 0;
     int stops_at = 0;  // never
     options.should_stop = [&] { return ++num_asked == stops_at; };
@@ -152,38 +151,32 @@ TEST_F(Evaluation, IsTheSameOnOneAndOnThreeRanks) {
   for (const std::string& json : on_three_ranks) EXPECT_EQ(json, alone);
 }
 
-TEST_F(Evaluation, MethodsWorkInTheirOwnPrecision) {
+TEST_F(Evaluation, MethodsAreGivenClippedImagesInHu) {
   distributed::SingleProcessCommunicator alone;
-  at::ScalarType seen = at::kDouble;
-  const Method method{.name = "identity", .seed = 0, .denoise = [&](const at::Tensor& low_dose) {
-                        seen = low_dose.scalar_type();
-                        EXPECT_EQ(low_dose.sizes(), (at::IntArrayRef{1, 1, test::kDiscSide, test::kDiscSide}));
-                        return low_dose;
+  const Method method{.name = "identity", .seed = 0, .denoise_hu = [&](const at::Tensor& low_dose_hu) {
+                        EXPECT_EQ(low_dose_hu.scalar_type(), at::kDouble);
+                        EXPECT_EQ(low_dose_hu.sizes(), (at::IntArrayRef{test::kDiscSide, test::kDiscSide}));
+                        EXPECT_GE(low_dose_hu.min().item<double>(), kWindow.low_hu);
+                        return low_dose_hu;
                       }};
-  const EvaluationResult result = evaluate_with({method}, alone, at::kFloat);
-  EXPECT_EQ(seen, at::kFloat);
-  EXPECT_NEAR(result.rows[3].against[0].rmse_hu.mean, result.low_dose_rmse_hu(), 1e-3);
+  const EvaluationResult result = evaluate_with({method}, alone);
+  EXPECT_EQ(result.rows[3].against[0].rmse_hu.mean, result.low_dose_rmse_hu());
 }
 
 TEST_F(Evaluation, NamesADeadNetwork) {
   const Method dead{
-      .name = "with LEDA", .seed = 4, .denoise = [](const at::Tensor& low_dose) { return low_dose + 0.01; }};
+      .name = "with LEDA", .seed = 4, .denoise_hu = [](const at::Tensor& low_dose_hu) { return low_dose_hu + 30.0; }};
   const EvaluationResult result = evaluate_alone({towards_tissue("with LEDA", 3, 0.5), dead});
   EXPECT_EQ(result.rows[3].dead_seeds, (std::vector<std::int64_t>{4}));
   EXPECT_NE(table_text(result).find("DEAD: with LEDA, seed 4"), std::string::npos);
 }
 
 TEST_F(Evaluation, RefusesAnswersThatAreNotFinite) {
-  const Method broken{.name = "broken", .seed = 2, .denoise = [](const at::Tensor& low_dose) {
-                        return at::full_like(low_dose, std::numeric_limits<double>::quiet_NaN());
+  const Method broken{.name = "broken", .seed = 2, .denoise_hu = [](const at::Tensor& low_dose_hu) {
+                        return at::full_like(low_dose_hu, std::numeric_limits<double>::quiet_NaN());
                       }};
-  try {
-    evaluate_alone({broken});
-    FAIL() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
-    EXPECT_NE(error.text().what.find("\"broken\" (seed 2)"), std::string::npos);
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::non_finite, [&] { evaluate_alone({broken}); });
+  EXPECT_NE(error.text().what.find("\"broken\" (seed 2)"), std::string::npos);
 }
 
 TEST_F(Evaluation, TableNamesAllThatIsNeededToReadIt) {
@@ -227,25 +220,25 @@ TEST_F(Evaluation, FilesHoldTheSameFigures) {
 TEST_F(Evaluation, PictureShowsASliceWithABody) {
   EXPECT_NE(choose_picture_slice(test_), 0);
   const std::filesystem::path path = folder_.path() / "comparison.png";
-  write_comparison_picture(path, test_, four_methods(), {.window = kWindow, .dtype = at::kFloat});
+  write_comparison_picture(path, test_, four_methods(), {.window = kWindow});
   EXPECT_GT(std::filesystem::file_size(path), 1000u);
 }
 
 // Images of 48 x 48 have one position at level 2 and 3 x 3 at level 3; level 1 is absent.
-std::shared_ptr<const models::Autoencoder> tiny_autoencoder() {
+std::shared_ptr<const models::Autoencoder> word_autoencoder() {
   const models::AutoencoderOptions options{.channels = 4, .decoder_blocks = 1, .norm_groups = 2, .strides = {16, 2, 1}};
   const at::Tensor codebook = test::noise_hu(7, 0.3).narrow(1, 0, 6);
   return std::make_shared<models::Autoencoder>(options, codebook, models::TensorSettings{.seed = 3});
 }
 
 TEST_F(Evaluation, AgreementOfWordsIsAColumnPerLevelAndFigure) {
-  const WordReader reader(tiny_autoencoder(), kWindow, "tiny.safetensors");
+  const WordReader reader(word_autoencoder(), kWindow, "tiny.safetensors");
   std::vector<EvaluationResult> results;
   for (const int num_ranks : {1, 2}) {
     test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
       logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
-      EvaluationOptions options{.window = kWindow, .dtype = at::kDouble, .max_tuning_slices = 3};
-      const WordReader own(tiny_autoencoder(), kWindow, "tiny.safetensors");
+      EvaluationOptions options{.window = kWindow, .max_tuning_slices = 3};
+      const WordReader own(word_autoencoder(), kWindow, "tiny.safetensors");
       options.words = &own;
       const EvaluationResult result = *evaluate(test_, validation_, four_methods(), options, communicator, console);
       if (communicator.rank() == 0) results.push_back(result);

@@ -19,6 +19,7 @@
 #include "evaluation/explanation_report.hpp"
 #include "storage/durable_file.hpp"
 #include "tests/evaluation/disc_dataset.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
@@ -130,7 +131,7 @@ TEST_F(Explain, PageIsWellFormedSelfContainedAndEscapesEveryWord) {
   const ExplainedSlices slices = *explain_with(options(2), alone);
   write_explanation(folder_.path() / "out", slices, data_, nasty_vocabulary(), {.data_folder = "a&b"}, {}, alone);
   const auto page = folder_.path() / "out" / "explanation.html";
-  const std::string script = std::string(LEDA_SOURCE_FOLDER) + "/tests/evaluation/check_page.py";
+  const std::string script = std::string(LEDA_SOURCE_FOLDER) + "/tests/support/offline_page_reader.py";
   const test::CommandResult result =
       test::run_command(fmt::format("{} {} {}", LEDA_TEST_PYTHON, script, page.string()));
   EXPECT_EQ(result.exit_code, 0) << result.output;
@@ -165,27 +166,21 @@ TEST(ExplanationPage, HoldsTheFrequentWordsOfALargeVocabulary) {
 }
 
 TEST_F(Explain, RefusesWhatCannotBeMeant) {
-  const auto code_of = [](const std::function<void()>& call) {
-    try {
-      call();
-    } catch (const base::Error& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
-  };
-  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {0, 7}}); }), base::ExitCode::options);
-  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {-1}}); }), base::ExitCode::options);
-  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.patient = "nobody"}); }), base::ExitCode::options);
-  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.series = "none"}); }), base::ExitCode::options);
-  EXPECT_EQ(code_of([&] { chosen_slices(data_, {.slices = {0}, .patient = "patient 1"}); }), base::ExitCode::options);
+  using test::exit_code_of;
+  EXPECT_EQ(exit_code_of([&] { chosen_slices(data_, {.slices = {0, 7}}); }), base::ExitCode::options);
+  EXPECT_EQ(exit_code_of([&] { chosen_slices(data_, {.slices = {-1}}); }), base::ExitCode::options);
+  EXPECT_EQ(exit_code_of([&] { chosen_slices(data_, {.patient = "nobody"}); }), base::ExitCode::options);
+  EXPECT_EQ(exit_code_of([&] { chosen_slices(data_, {.series = "none"}); }), base::ExitCode::options);
+  EXPECT_EQ(exit_code_of([&] { chosen_slices(data_, {.slices = {0}, .patient = "patient 1"}); }),
+            base::ExitCode::options);
   ExplainOptions wanted = options(0);
   wanted.levels = {3};
-  EXPECT_EQ(code_of([&] { explain_alone(wanted); }), base::ExitCode::options);
+  EXPECT_EQ(exit_code_of([&] { explain_alone(wanted); }), base::ExitCode::options);
   wanted = options(0);
   wanted.denoise_hu = [](const at::Tensor& image) {
     return at::full_like(image, std::numeric_limits<double>::quiet_NaN());
   };
-  EXPECT_EQ(code_of([&] { explain_alone(wanted); }), base::ExitCode::non_finite);
+  EXPECT_EQ(exit_code_of([&] { explain_alone(wanted); }), base::ExitCode::non_finite);
 }
 
 TEST_F(Explain, AutoencoderWithNanIsNamedByEntry) {
@@ -193,13 +188,10 @@ TEST_F(Explain, AutoencoderWithNanIsNamedByEntry) {
   broken->tensors().freeze();
   const models::NamedTensor& entry = broken->tensors().parameters[5];
   entry.tensor.fill_(std::numeric_limits<double>::quiet_NaN());
-  try {
+  const base::Error error = test::refusal_of(base::ExitCode::data, [&] {
     const WordReader reader(broken, {-1000.0, 2000.0}, "broken.safetensors");
-    FAIL() << "accepted";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    EXPECT_NE(error.text().what.find("broken.safetensors: entry " + entry.name), std::string::npos);
-  }
+  });
+  EXPECT_NE(error.text().what.find("broken.safetensors: entry " + entry.name), std::string::npos);
 }
 
 TEST_F(Explain, StopsOnRequestWithoutAResult) {

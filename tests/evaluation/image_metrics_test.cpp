@@ -56,7 +56,7 @@ TEST(ImageMetrics, AgreeWithScikitImageInsideAMask) {
   test::save_raw(folder.path() / "y.raw", y);
   test::save_raw(folder.path() / "mask.raw", mask);
   const test::CommandResult python =
-      test::run_command(fmt::format("{} {}/tests/evaluation/scikit_image_metrics.py {} 48 64", LEDA_TEST_PYTHON,
+      test::run_command(fmt::format("{} {}/tests/evaluation/image_metrics_reference.py {} 48 64", LEDA_TEST_PYTHON,
                                     LEDA_SOURCE_FOLDER, folder.path().string()));
   ASSERT_EQ(python.exit_code, 0) << python.output;
   double expected[5] = {};

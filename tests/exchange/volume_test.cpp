@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "exchange/invesalius_project.hpp"
 #include "exchange/raw_volume.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -21,14 +22,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 std::string message_of_data_error(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    return error.what();
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return "";
+  return test::refusal_message(base::ExitCode::data, action);
 }
 
 class InvesaliusProject : public testing::Test {

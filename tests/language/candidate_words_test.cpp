@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::language {
 namespace {
@@ -247,12 +248,7 @@ TEST(CandidateWords, HaveTheCodebooksTypeAndNoGraph) {
 TEST(CandidateWords, WrongOptionsAreRefused) {
   const Setting setting;
   const auto exit_code = [&](const CandidateOptions& options) {
-    try {
-      setting.candidates(options, {4, 2, 1}, 2);
-    } catch (const base::Error& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
+    return test::exit_code_of([&] { setting.candidates(options, {4, 2, 1}, 2); });
   };
   EXPECT_EQ(exit_code({}), base::ExitCode::finished);
   EXPECT_EQ(exit_code({.placement = "pixel"}), base::ExitCode::options);

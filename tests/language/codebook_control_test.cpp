@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "language/vocabulary.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::language {
 namespace {
@@ -66,14 +67,10 @@ TEST(CodebookControl, TheSeedDecidesAndNothingElse) {
 }
 
 TEST(CodebookControl, UnknownControlIsRefused) {
-  try {
-    control_codebook(codebook(true), "reversed", 1);
-    FAIL();
-  } catch (const base::Error& fault) {
-    EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
-    EXPECT_NE(fault.text().value.find("reversed"), std::string::npos);
-    EXPECT_NE(fault.text().remedy.find("shuffled"), std::string::npos);
-  }
+  const base::Error fault =
+      test::refusal_of(base::ExitCode::options, [] { control_codebook(codebook(true), "reversed", 1); });
+  EXPECT_NE(fault.text().value.find("reversed"), std::string::npos);
+  EXPECT_NE(fault.text().remedy.find("shuffled"), std::string::npos);
 }
 
 }  // namespace

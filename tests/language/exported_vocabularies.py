@@ -7,7 +7,8 @@ usage: python exported_vocabularies.py FOLDER
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "data_tools"))
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / "tests" / "support"), str(REPOSITORY / "data_tools")]
 
 import gguf  # noqa: E402
 import numpy as np  # noqa: E402

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
 #include "tests/language/tiny_word_scores.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::language {
@@ -18,14 +19,14 @@ namespace {
 
 using ct::Tissue;
 
-constexpr std::int64_t kChannels = 5;
+constexpr std::int64_t kWordChannels = 5;
 
-std::int64_t label(Tissue tissue) { return static_cast<std::int64_t>(tissue); }
+std::int64_t tissue_label(Tissue tissue) { return static_cast<std::int64_t>(tissue); }
 
 // Three slices: of the first, "lungs" scores 1, "last" 0.9 and "bone" 0.7, then "rib" 0.6; the second has "second"
 // alone; the third "first" 1 and "bones" 0.95.
-struct Setting {
-  Vocabulary vocabulary = test::tiny_vocabulary(kChannels);
+struct ScoredWords {
+  Vocabulary vocabulary = test::tiny_vocabulary(kWordChannels);
   TissueWords words{vocabulary};
   at::Tensor codebook = make_codebook(vocabulary, false, at::kDouble);
   test::TemporaryFolder folder;
@@ -59,7 +60,7 @@ struct Setting {
     const auto [image, row, column] = at_position;
     const double count = static_cast<double>(expected.size());
     double square_norm = 0.0;
-    for (std::int64_t channel = 0; channel < kChannels; ++channel) {
+    for (std::int64_t channel = 0; channel < kWordChannels; ++channel) {
       double mean = 0.0;
       for (const std::string& word : expected) {
         const double value = codebook[token(word)][channel].item<double>();
@@ -74,17 +75,17 @@ struct Setting {
 
 // Bone in the upper left cell, lung in the upper right one, fat below.
 at::Tensor three_tissues() {
-  at::Tensor map = at::full({1, 4, 4}, label(Tissue::fat), at::kByte);
-  map[0].slice(0, 0, 2).slice(1, 0, 2).fill_(label(Tissue::bone));
-  map[0].slice(0, 0, 2).slice(1, 2, 4).fill_(label(Tissue::lung));
+  at::Tensor map = at::full({1, 4, 4}, tissue_label(Tissue::fat), at::kByte);
+  map[0].slice(0, 0, 2).slice(1, 0, 2).fill_(tissue_label(Tissue::bone));
+  map[0].slice(0, 0, 2).slice(1, 2, 4).fill_(tissue_label(Tissue::lung));
   return map;
 }
 
 TEST(ScoredCandidates, ImageHasAllWordsFromEachLevelsThresholdOn) {
-  const Setting setting;
+  const ScoredWords setting;
   auto levels = setting.levels_of(three_tissues().repeat({3, 1, 1}));
   setting.candidates({0.9, 0.65}, false).place(std::vector<std::int64_t>{0, 1, 2}, levels);
-  ASSERT_EQ(levels[1].mean_embedding.sizes(), (std::vector<std::int64_t>{3, 1, 1, kChannels}));
+  ASSERT_EQ(levels[1].mean_embedding.sizes(), (std::vector<std::int64_t>{3, 1, 1, kWordChannels}));
   ASSERT_EQ(levels[1].mean_square_norm.sizes(), (std::vector<std::int64_t>{3, 1, 1}));
   // The float that "last" scores lies below 0.9.
   setting.expect_means(levels[0], {0, 0, 0}, {"lungs"});
@@ -92,14 +93,14 @@ TEST(ScoredCandidates, ImageHasAllWordsFromEachLevelsThresholdOn) {
   setting.expect_means(levels[0], {1, 0, 0}, {"second"});
   setting.expect_means(levels[1], {1, 0, 0}, {"second"});
   setting.expect_means(levels[0], {2, 0, 0}, {"first", "bones"});
-  EXPECT_EQ(levels[1].tissue[0][0][0].item<std::int64_t>(), label(Tissue::bone)) << "the tissues stay";
+  EXPECT_EQ(levels[1].tissue[0][0][0].item<std::int64_t>(), tissue_label(Tissue::bone)) << "the tissues stay";
 }
 
 TEST(ScoredCandidates, RestrictedToTissueTheScoresChooseAmongItsTerms) {
-  const Setting setting;
+  const ScoredWords setting;
   auto levels = setting.levels_of(three_tissues().repeat({2, 1, 1}));
   setting.candidates({1.0, 0.6}, true).place(std::vector<std::int64_t>{0, 2}, levels);
-  ASSERT_EQ(levels[1].mean_embedding.sizes(), (std::vector<std::int64_t>{2, 2, 2, kChannels}));
+  ASSERT_EQ(levels[1].mean_embedding.sizes(), (std::vector<std::int64_t>{2, 2, 2, kWordChannels}));
   const std::vector<std::string> fat{"fat", "fatty", "oil", "grease", "butter", "obesity"};
   const std::vector<std::string> lung{"lung", "lungs", "breathing", "respiratory", "breath", "chest"};
   setting.expect_means(levels[0], {0, 0, 0}, fat);  // most pixels; none of its terms is scored: all of them
@@ -111,7 +112,7 @@ TEST(ScoredCandidates, RestrictedToTissueTheScoresChooseAmongItsTerms) {
 }
 
 TEST(ScoredCandidates, WeightsOfTissuesStayWhereTissuesHaveAPart) {
-  const Setting setting;
+  const ScoredWords setting;
   for (const bool restrict_to_tissue : {false, true}) {
     auto levels = CandidateWords(setting.words, setting.codebook, {.air_weight = 1.0, .balance = 1.0}, {2, 1}, 2)
                       .of_tissue_maps(three_tissues(), std::vector<LevelGrid>{{1, 1}, {2, 2}});
@@ -122,7 +123,7 @@ TEST(ScoredCandidates, WeightsOfTissuesStayWhereTissuesHaveAPart) {
 }
 
 TEST(ScoredCandidates, AreAFunctionOfTheSliceWhateverItsBatch) {
-  const Setting setting;
+  const ScoredWords setting;
   for (const bool restrict_to_tissue : {false, true}) {
     const ScoredCandidates candidates = setting.candidates({0.9, 0.6}, restrict_to_tissue);
     auto together = setting.levels_of(three_tissues().repeat({3, 1, 1}));
@@ -137,7 +138,7 @@ TEST(ScoredCandidates, AreAFunctionOfTheSliceWhateverItsBatch) {
 }
 
 TEST(ScoredCandidates, ImageListsStayUnderFlipsAndPositionsFollowTheTissue) {
-  const Setting setting;
+  const ScoredWords setting;
   const std::vector<std::int64_t> slice{0};
   const auto placed = [&](const at::Tensor& map, bool restrict_to_tissue) {
     auto levels = setting.levels_of(map);
@@ -150,7 +151,7 @@ TEST(ScoredCandidates, ImageListsStayUnderFlipsAndPositionsFollowTheTissue) {
 }
 
 TEST(ScoredCandidates, HaveTheCodebooksTypeAndNoGraphAndSkipAbsentLevels) {
-  const Setting setting;
+  const ScoredWords setting;
   for (const bool restrict_to_tissue : {false, true}) {
     const at::Tensor codebook = setting.codebook.to(at::kFloat).set_requires_grad(true);
     const CandidateOptions options{
@@ -166,20 +167,17 @@ TEST(ScoredCandidates, HaveTheCodebooksTypeAndNoGraphAndSkipAbsentLevels) {
     auto none = setting.levels_of(at::zeros({0, 4, 4}, at::kByte));
     candidates.place({}, none);
     EXPECT_EQ(none[1].mean_embedding.size(0), 0);
-    EXPECT_EQ(none[1].mean_embedding.size(3), kChannels);
+    EXPECT_EQ(none[1].mean_embedding.size(3), kWordChannels);
   }
 }
 
 TEST(ScoredCandidates, ThresholdsThatDoNotFitAreRefused) {
-  const Setting setting;
+  const ScoredWords setting;
   const auto exit_code = [&](std::vector<double> thresholds, std::size_t num_levels) {
-    try {
-      const CandidateOptions options{.source = "scores", .thresholds = std::move(thresholds)};
+    const CandidateOptions options{.source = "scores", .thresholds = std::move(thresholds)};
+    return test::exit_code_of<base::ErrorOnAllRanks>([&] {
       const ScoredCandidates candidates(setting.words, setting.codebook, options, num_levels, setting.scores());
-    } catch (const base::ErrorOnAllRanks& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
+    });
   };
   EXPECT_EQ(exit_code({0.9, 0.6}, 2), base::ExitCode::finished);
   EXPECT_EQ(exit_code({0.9, 0.8}, 3), base::ExitCode::options);

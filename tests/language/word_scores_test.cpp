@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
 #include "tests/language/tiny_word_scores.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::language {
@@ -36,16 +37,11 @@ class WordScoreFile : public testing::Test {
     return refusal_of(path(), test::slices_of(content));
   }
   std::string refusal_of(const std::string& file, const std::vector<SliceIdentity>& slices) const {
-    try {
-      WordScores::load(file, vocabulary, slices);
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-      EXPECT_FALSE(error.text().remedy.empty());
-      EXPECT_THAT(error.what(), HasSubstr(file));
-      return error.what();
-    }
-    ADD_FAILURE() << "accepted";
-    return "";
+    const base::Error error =
+        test::refusal_of(base::ExitCode::data, [&] { WordScores::load(file, vocabulary, slices); });
+    EXPECT_FALSE(error.text().remedy.empty());
+    EXPECT_THAT(error.what(), HasSubstr(file));
+    return error.what();
   }
   std::string path() const { return folder_.path() / "scores.h5"; }
 

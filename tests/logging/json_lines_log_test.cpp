@@ -14,6 +14,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::logging {
@@ -108,13 +109,9 @@ TEST_F(JsonLinesLogTest, AFailedWriteLeavesNoHalfLine) {
 }
 
 TEST_F(JsonLinesLogTest, AFolderThatIsMissingIsAStorageError) {
-  try {
-    JsonLinesLog log(folder_.path() / "missing" / "log.jsonl");
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::storage);
-    EXPECT_NE(error.text().what.find("missing/log.jsonl"), std::string::npos);
-  }
+  const base::Error error =
+      test::refusal_of(base::ExitCode::storage, [&] { JsonLinesLog log(folder_.path() / "missing" / "log.jsonl"); });
+  EXPECT_NE(error.text().what.find("missing/log.jsonl"), std::string::npos);
 }
 
 }  // namespace

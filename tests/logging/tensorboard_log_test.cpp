@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -64,12 +65,7 @@ TEST(TensorBoardLog, TwoLogsInOneFolderAreTwoFiles) {
 }
 
 TEST(TensorBoardLog, AFolderThatCannotBeIsAStorageError) {
-  try {
-    TensorBoardLog log("/dev/null/tensorboard");
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::storage);
-  }
+  test::refusal_of(base::ExitCode::storage, [] { TensorBoardLog log("/dev/null/tensorboard"); });
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/losses/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::losses {
 namespace {

@@ -13,7 +13,7 @@
 #include "models/pyramid_quantizer.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
 #include "tests/language/tiny_word_scores.hpp"
-#include "tests/losses/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::losses {

@@ -12,7 +12,7 @@
 #include "base/keyed_random.hpp"
 #include "models/pyramid_masks.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
-#include "tests/losses/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::losses {
 namespace {

@@ -17,12 +17,12 @@
 #include "losses/semantic_loss.hpp"
 #include "models/pyramid_masks.hpp"
 #include "tests/language/tiny_vocabulary.hpp"
-#include "tests/losses/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::losses {
 namespace {
 
-constexpr std::int64_t kChannels = 5;
+constexpr std::int64_t kWordChannels = 5;
 constexpr std::int64_t kSide = 4;
 constexpr std::int64_t kNumImages = 2;
 
@@ -139,12 +139,12 @@ class SemanticOptions : public testing::TestWithParam<Options> {
     return at::stack(images);
   }
 
-  language::Vocabulary vocabulary_ = test::tiny_vocabulary(kChannels);
+  language::Vocabulary vocabulary_ = test::tiny_vocabulary(kWordChannels);
   language::TissueWords words_{vocabulary_};
   at::Tensor codebook_ = language::make_codebook(vocabulary_, false, at::kDouble);
   std::vector<int> strides_{4, 2, 1};
   at::Tensor tissue_ = at::empty({kNumImages, 2 * kSide, 2 * kSide}, at::kByte);
-  at::Tensor latent_ = at::empty({kNumImages, kChannels, kSide, kSide}, at::kDouble);
+  at::Tensor latent_ = at::empty({kNumImages, kWordChannels, kSide, kSide}, at::kDouble);
 };
 
 TEST_P(SemanticOptions, LossAndTokensAreThoseOfThePlainReference) {

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "base/error.hpp"
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::models {
 namespace {

@@ -10,7 +10,8 @@
 #include <map>
 
 #include "base/error.hpp"
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::models {
 namespace {
@@ -88,13 +89,8 @@ TEST(RedCnn, SmallestImageAndNone) {
 }
 
 TEST(MakeDenoiser, NamesTheKnownTypes) {
-  try {
-    make_denoiser({.type = "red-cnn"}, {});
-    FAIL() << "accepted";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::options);
-    EXPECT_NE(error.text().remedy.find("red_cnn"), std::string::npos);
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::options, [] { make_denoiser({.type = "red-cnn"}, {}); });
+  EXPECT_NE(error.text().remedy.find("red_cnn"), std::string::npos);
   EXPECT_THROW(make_denoiser({.input_scale = 0.0}, {}), base::Error);
   EXPECT_THROW(make_denoiser({.channels = 0}, {}), base::Error);
 }

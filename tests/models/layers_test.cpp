@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "distributed/differentiable_sum.hpp"
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::models {

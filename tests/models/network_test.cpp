@@ -4,7 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::models {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "base/error.hpp"
 #include "distributed/differentiable_sum.hpp"
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::models {
@@ -24,7 +24,7 @@ using test::gradient_error;
 using test::largest;
 using test::normal_tensor;
 
-const SumOverRanks kOneRank = [](const at::Tensor& tensor) { return tensor; };
+const SumOverRanks kAlone = [](const at::Tensor& tensor) { return tensor; };
 
 TEST(PatchDiscriminator, PublishedSizesNamesAndStart) {
   PatchDiscriminator discriminator({}, {.dtype = at::kDouble, .seed = 2});
@@ -60,7 +60,7 @@ TEST(PatchDiscriminator, OneLogitPerPatch) {
   const PatchDiscriminator discriminator({.channels = 2}, {});
   for (const auto& [image, patches] : {std::pair{512, 62}, {256, 30}, {128, 14}, {64, 6}}) {
     const at::Tensor images = at::zeros({1, 1, image, image}, at::TensorOptions(at::kFloat));
-    EXPECT_EQ(discriminator.logits(images, false, kOneRank).sizes(), (at::IntArrayRef{1, 1, patches, patches}));
+    EXPECT_EQ(discriminator.logits(images, false, kAlone).sizes(), (at::IntArrayRef{1, 1, patches, patches}));
   }
 }
 
@@ -69,7 +69,7 @@ TEST(PatchDiscriminator, GradientsEqualFiniteDifferences) {
     const PatchDiscriminator discriminator({.channels = 2, .norm = norm}, {.dtype = at::kDouble, .seed = 2});
     const at::Tensor weights = normal_tensor({2, 1, 2, 2}, 3);
     const auto weighted = [&](const at::Tensor& images) {
-      return (discriminator.logits(images, true, kOneRank) * weights).sum();
+      return (discriminator.logits(images, true, kAlone) * weights).sum();
     };
     EXPECT_LT(gradient_error(weighted, normal_tensor({2, 1, 32, 32}, 4), 40, 1e-6), 1e-5) << norm;
   }
@@ -81,7 +81,7 @@ TEST(PatchDiscriminator, RanksTogetherEqualOneBatch) {
   const TensorSettings settings{.dtype = at::kDouble, .seed = 2};
   const at::Tensor images = normal_tensor({4, 1, 32, 32}, 5), weights = normal_tensor({4, 1, 2, 2}, 6);
   PatchDiscriminator whole(options, settings);
-  const at::Tensor logits = whole.logits(images, true, kOneRank);
+  const at::Tensor logits = whole.logits(images, true, kAlone);
   torch::autograd::backward({(logits * weights).sum()}, {});
 
   const std::vector<std::int64_t> first{0, 3, 3}, count{3, 0, 1};

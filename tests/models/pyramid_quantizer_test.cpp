@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::models {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::models {
 namespace {

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <vector>
 
-#include "tests/models/finite_differences.hpp"
+#include "tests/support/finite_differences.hpp"
 
 namespace leda::models {
 namespace {

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -74,13 +75,10 @@ TEST(PngFile, FileHoldsTheEncodedBytesAndNothingIsLeftBeside) {
 TEST(PngFile, UnwritablePathIsAStorageError) {
   const test::TemporaryFolder folder;
   std::ofstream(folder.path() / "file") << "x";
-  try {
+  const base::Error error = test::refusal_of(base::ExitCode::storage, [&] {
     write_png(folder.path() / "file" / "a.png", at::zeros({4, 4}, at::kByte));
-    FAIL() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::storage);
-    EXPECT_NE(error.text().what.find("a.png"), std::string::npos);
-  }
+  });
+  EXPECT_NE(error.text().what.find("a.png"), std::string::npos);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::storage {
@@ -67,13 +68,8 @@ TEST(Checksum, OfAFileIsThatOfItsBytes) {
 }
 
 TEST(Checksum, OfAMissingFileIsADataErrorThatNamesIt) {
-  try {
-    file_checksum("/nowhere/at/all");
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    EXPECT_NE(std::string(error.what()).find("/nowhere/at/all"), std::string::npos);
-  }
+  const std::string said = test::refusal_message(base::ExitCode::data, [] { file_checksum("/nowhere/at/all"); });
+  EXPECT_NE(said.find("/nowhere/at/all"), std::string::npos) << said;
 }
 
 }  // namespace

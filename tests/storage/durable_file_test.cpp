@@ -16,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace leda::storage {
@@ -23,19 +24,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The error that `work` ends with.
-base::Error error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const base::Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no error";
-  return {base::ExitCode::internal, {.what = "none", .value = "", .why = "", .remedy = "none"}};
-}
-
-void expect_storage_error(const base::Error& error, const std::string& file, const std::string& reason) {
-  EXPECT_EQ(error.exit_code(), base::ExitCode::storage);
+void expect_storage_error(const std::function<void()>& work, const std::string& file, const std::string& reason) {
+  SCOPED_TRACE(file);
+  const base::Error error = test::refusal_of(base::ExitCode::storage, work);
   EXPECT_NE(error.text().what.find(file), std::string::npos) << error.what();
   EXPECT_NE(error.text().value.find(reason), std::string::npos) << error.what();
   EXPECT_NE(error.text().value.find("bytes free"), std::string::npos) << error.what();
@@ -66,15 +57,12 @@ TEST(DurableFile, OldBytesStayWhereTheNewOnesDoNotFit) {
     signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{5000, 5000};
     setrlimit(RLIMIT_FSIZE, &limit);
-    try {
-      write_file_durably(path, std::string(20000, 'n'));
-    } catch (const base::Error& error) {
-      const bool is_right = error.exit_code() == base::ExitCode::storage &&
-                            error.text().what.find("file.json") != std::string::npos &&
-                            error.text().remedy.find("ulimit -f") != std::string::npos;
-      _exit(is_right ? 0 : 2);
-    }
-    _exit(1);
+    const auto error = test::thrown_error([&] { write_file_durably(path, std::string(20000, 'n')); });
+    if (!error) _exit(1);
+    const bool is_right = error->exit_code() == base::ExitCode::storage &&
+                          error->text().what.find("file.json") != std::string::npos &&
+                          error->text().remedy.find("ulimit -f") != std::string::npos;
+    _exit(is_right ? 0 : 2);
   }
   int status = 0;
   waitpid(child, &status, 0);
@@ -85,22 +73,21 @@ TEST(DurableFile, OldBytesStayWhereTheNewOnesDoNotFit) {
 
 TEST(DurableFile, FullDeviceIsAStorageErrorWithItsReason) {
   FileWriter writer("/dev/full");
-  expect_storage_error(error_of([&] { writer.write(std::string_view("text")); }), "/dev/full", "No space left");
+  expect_storage_error([&] { writer.write(std::string_view("text")); }, "/dev/full", "No space left");
 }
 
 TEST(DurableFile, MissingFolderAndFolderInTheWayAreStorageErrors) {
   const test::TemporaryFolder folder;
   const fs::path orphan = folder.path() / "missing" / "file";
-  expect_storage_error(error_of([&] { write_file_durably(orphan, "x"); }), "missing", "No such file");
+  expect_storage_error([&] { write_file_durably(orphan, "x"); }, "missing", "No such file");
   fs::create_directories(folder.path() / "taken" / "inside");
-  expect_storage_error(error_of([&] { write_file_durably(folder.path() / "taken", "x"); }), "taken", "directory");
+  expect_storage_error([&] { write_file_durably(folder.path() / "taken", "x"); }, "taken", "directory");
   EXPECT_EQ(num_entries(folder.path()), 1U);
-  expect_storage_error(error_of([&] { sync_file(folder.path() / "absent"); }), "absent", "No such file");
+  expect_storage_error([&] { sync_file(folder.path() / "absent"); }, "absent", "No such file");
 }
 
 TEST(DurableFile, ReadingAMissingFileIsADataError) {
-  const base::Error error = error_of([] { read_text_file("/nowhere/file"); });
-  EXPECT_EQ(error.exit_code(), base::ExitCode::data);
+  const base::Error error = test::refusal_of(base::ExitCode::data, [] { read_text_file("/nowhere/file"); });
   EXPECT_NE(error.text().what.find("/nowhere/file"), std::string::npos);
 }
 

@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "storage/hdf5_chunk_index.hpp"
 #include "storage/hdf5_chunk_writer.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -26,7 +27,7 @@ const std::vector<std::string> kTexts{"lung", "Gefäß", "", "long enough to set
 
 void run_python(const std::string& arguments) {
   const test::CommandResult result = test::run_command(std::string(LEDA_TEST_PYTHON) + " " + LEDA_SOURCE_FOLDER +
-                                                       "/tests/storage/hdf5_file_test.py " + arguments);
+                                                       "/tests/storage/hdf5_file_reference.py " + arguments);
   ASSERT_EQ(result.exit_code, 0) << result.output;
 }
 
@@ -48,14 +49,8 @@ void write_sample(const std::filesystem::path& path) {
   file.close();
 }
 
-base::Error error_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const base::Error& error) {
-    return error;
-  }
-  ADD_FAILURE() << "no Error was thrown";
-  return {base::ExitCode::internal, {}};
+std::string data_error(const std::function<void()>& action) {
+  return test::refusal_message(base::ExitCode::data, action);
 }
 
 void expect_sample(const Hdf5File& file) {
@@ -117,13 +112,11 @@ TEST(Hdf5File, ErrorsNameFileAndObjectAndPrintNothing) {
   for (const auto& action :
        std::vector<std::function<void()>>{[&] { file.read_tensor("nowhere"); }, [&] { file.read_texts("nowhere"); },
                                           [&] { file.read_integer_attribute("nowhere"); }}) {
-    const base::Error error = error_of(action);
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    EXPECT_THAT(error.what(), HasSubstr("sample.h5, object 'nowhere'"));
+    EXPECT_THAT(data_error(action), HasSubstr("sample.h5, object 'nowhere'"));
   }
-  EXPECT_THAT(error_of([&] { file.read_texts("Float"); }).what(), HasSubstr("'Float'"));
-  EXPECT_THAT(error_of([&] { file.read_tensor("texts"); }).what(), HasSubstr("'texts'"));
-  EXPECT_EQ(error_of([&] { Hdf5File::create(folder.path() / "no" / "file.h5"); }).exit_code(), base::ExitCode::storage);
+  EXPECT_THAT(data_error([&] { file.read_texts("Float"); }), HasSubstr("'Float'"));
+  EXPECT_THAT(data_error([&] { file.read_tensor("texts"); }), HasSubstr("'texts'"));
+  test::refusal_of(base::ExitCode::storage, [&] { Hdf5File::create(folder.path() / "no" / "file.h5"); });
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
 }
 
@@ -135,11 +128,9 @@ TEST(Hdf5File, TruncatedFilesAreRefusedWherever) {
   for (const std::size_t length :
        {std::size_t{0}, std::size_t{7}, std::size_t{100}, bytes.size() / 2, bytes.size() - 1}) {
     std::ofstream(path, std::ios::binary) << bytes.substr(0, length);
-    const base::Error error = error_of([&] { Hdf5File::open_read(path); });
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    EXPECT_THAT(error.what(), HasSubstr("sample.h5"));
+    EXPECT_THAT(data_error([&] { Hdf5File::open_read(path); }), HasSubstr("sample.h5"));
     const std::string cut = bytes.substr(0, length);
-    EXPECT_THAT(error_of([&] { Hdf5File::from_memory(std::as_bytes(std::span(cut)), "embedded words"); }).what(),
+    EXPECT_THAT(data_error([&] { Hdf5File::from_memory(std::as_bytes(std::span(cut)), "embedded words"); }),
                 HasSubstr("embedded words"));
   }
 }
@@ -160,7 +151,7 @@ TEST(Hdf5ChunkIndex, AgreesWithH5pyAndKeepsTheFilterMask) {
     EXPECT_EQ(index.chunks[i].filter_mask, static_cast<std::uint32_t>(row[2]));
   }
   EXPECT_NE(index.chunks[1].filter_mask, 0U);
-  EXPECT_THAT(error_of([&] { read_chunk_index(file, "uint64"); }).what(), HasSubstr("'uint64'"));
+  EXPECT_THAT(data_error([&] { read_chunk_index(file, "uint64"); }), HasSubstr("'uint64'"));
 }
 
 TEST(Hdf5ChunkWriter, ChunksLieInTheFileAsTheyWereHandedOver) {

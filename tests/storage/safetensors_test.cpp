@@ -18,6 +18,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -81,14 +82,11 @@ std::string complaint(const std::string& bytes) {
   const test::TemporaryFolder folder;
   const fs::path path = folder.path() / "weights.safetensors";
   write_file_durably(path, bytes);
-  try {
-    load_safetensors(path);
-    return "";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::data);
-    EXPECT_NE(error.text().what.find("weights.safetensors"), std::string::npos);
-    return error.what();
-  }
+  const auto error = test::thrown_error([&] { load_safetensors(path); });
+  if (!error) return "";
+  EXPECT_EQ(error->exit_code(), base::ExitCode::data);
+  EXPECT_NE(error->text().what.find("weights.safetensors"), std::string::npos);
+  return error->what();
 }
 
 std::string saved_bytes(const TensorArchive& archive) {
@@ -134,7 +132,7 @@ TEST(Safetensors, PublishedPackageReadsWhatIsWritten) {
   const TensorArchive archive = every_type();
   save_safetensors(file, archive);
   const auto result =
-      test::run_command(fmt::format("{} {}/tests/storage/safetensors_test.py read {} {}", LEDA_TEST_PYTHON,
+      test::run_command(fmt::format("{} {}/tests/storage/safetensors_reference.py read {} {}", LEDA_TEST_PYTHON,
                                     LEDA_SOURCE_FOLDER, file.string(), summary.string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const std::string text = "\n" + read_text_file(summary);
@@ -153,7 +151,7 @@ TEST(Safetensors, PublishedPackageReadsWhatIsWritten) {
 TEST(Safetensors, ReadsWhatThePublishedPackageWrites) {
   const test::TemporaryFolder folder;
   const fs::path file = folder.path() / "python.safetensors";
-  const auto result = test::run_command(fmt::format("{} {}/tests/storage/safetensors_test.py write {}",
+  const auto result = test::run_command(fmt::format("{} {}/tests/storage/safetensors_reference.py write {}",
                                                     LEDA_TEST_PYTHON, LEDA_SOURCE_FOLDER, file.string()));
   ASSERT_EQ(result.exit_code, 0) << result.output;
   const TensorArchive archive = load_safetensors(file);
@@ -253,12 +251,7 @@ TEST(Safetensors, RepeatedNameAndUnknownTypeAreOurMistakes) {
   const test::TemporaryFolder folder;
   const at::Tensor one = at::zeros({1});
   const auto exit_code_of = [&](const TensorArchive& archive) {
-    try {
-      save_safetensors(folder.path() / "file", archive);
-    } catch (const base::Error& error) {
-      return error.exit_code();
-    }
-    return base::ExitCode::finished;
+    return test::exit_code_of([&] { save_safetensors(folder.path() / "file", archive); });
   };
   EXPECT_EQ(exit_code_of({.tensors = {{"a", one}, {"a", one}}, .metadata = {}}), base::ExitCode::internal);
   EXPECT_EQ(exit_code_of({.tensors = {{"__metadata__", one}}, .metadata = {}}), base::ExitCode::internal);
@@ -274,15 +267,14 @@ TEST(Safetensors, FileSizeLimitIsAStorageErrorThatNamesTheFile) {
     signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{4096, 4096};
     setrlimit(RLIMIT_FSIZE, &limit);
-    try {
+    const auto error = test::thrown_error([&] {
       save_safetensors(folder.path() / "big.safetensors",
                        {.tensors = {{"a", at::empty({4096}, at::kFloat)}}, .metadata = {}});
-    } catch (const base::Error& error) {
-      const bool is_right = error.exit_code() == base::ExitCode::storage &&
-                            std::string(error.what()).find("big.safetensors") != std::string::npos;
-      _exit(is_right ? 0 : 2);
-    }
-    _exit(1);
+    });
+    if (!error) _exit(1);
+    const bool is_right = error->exit_code() == base::ExitCode::storage &&
+                          std::string(error->what()).find("big.safetensors") != std::string::npos;
+    _exit(is_right ? 0 : 2);
   }
   int status = 0;
   waitpid(child, &status, 0);

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::training {
 namespace {
@@ -167,15 +168,9 @@ TEST_F(AdamTest, AStateThatDoesNotFitIsRefusedByEntry) {
   storage::TensorArchive archive;
   adam.append_state("", archive);
   const auto refusal = [&](const storage::TensorArchive& state) -> std::string {
-    try {
-      adam.load_state("", state);
-    } catch (const base::Error& fault) {
-      EXPECT_EQ(fault.exit_code(), base::ExitCode::data);
-      return fault.what();
-    }
-    return "";
+    return test::refusal_message(base::ExitCode::data, [&] { adam.load_state("", state); });
   };
-  EXPECT_EQ(refusal(archive), "");
+  EXPECT_NO_THROW(adam.load_state("", archive));
   storage::TensorArchive shorter = archive;
   shorter.tensors.erase(shorter.tensors.begin() + 4);
   EXPECT_THAT(refusal(shorter), testing::HasSubstr(archive.tensors[4].first));

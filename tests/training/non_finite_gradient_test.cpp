@@ -19,6 +19,7 @@
 #include "checkpoint/checkpoint_store.hpp"
 #include "language/vocabulary.hpp"
 #include "storage/durable_file.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
@@ -188,14 +189,12 @@ TEST_P(NonFiniteGradients, StopNamesRankParameterAndStepAndLeavesTheCheckpointBe
   const test::TemporaryFolder folder;
   for (const bool is_pretrain : {false, true}) {
     const std::filesystem::path run = folder.path() / (is_pretrain ? "1" : "2");
-    try {
-      live(job("stop"), run, {.is_pretrain = is_pretrain});
-      FAIL() << "no error";
-    } catch (const NonFiniteGradientError& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
-      EXPECT_EQ(error.step(), kPoisonedStep);
-      EXPECT_THAT(error.text().value, AllOf(HasSubstr("rank 1, parameter "), HasSubstr(", step 4")));
-    }
+    const auto error =
+        test::thrown_error<NonFiniteGradientError>([&] { live(job("stop"), run, {.is_pretrain = is_pretrain}); });
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->exit_code(), base::ExitCode::non_finite);
+    EXPECT_EQ(error->step(), kPoisonedStep);
+    EXPECT_THAT(error->text().value, AllOf(HasSubstr("rank 1, parameter "), HasSubstr(", step 4")));
     EXPECT_TRUE(std::filesystem::exists(run / "checkpoints" / "step_00000004"));
     EXPECT_FALSE(std::filesystem::exists(run / "checkpoints" / "step_00000008"));
     // Without the fault the run goes on from there, to the bytes of one that never met it.
@@ -278,12 +277,10 @@ TEST_P(NonFiniteGradients, RollBackStopsAtTheSecondFaultOfAStep) {
     if (step == kPoisonedStep) ++num_faults;
     return step == kPoisonedStep;
   };
-  try {
-    live(job("roll_back"), folder.path(), {.is_poisoned = always});
-    FAIL() << "no error";
-  } catch (const NonFiniteGradientError& error) {
-    EXPECT_THAT(error.text().value, HasSubstr(", step 4"));
-  }
+  const auto error = test::thrown_error<NonFiniteGradientError>(
+      [&] { live(job("roll_back"), folder.path(), {.is_poisoned = always}); });
+  ASSERT_TRUE(error);
+  EXPECT_THAT(error->text().value, HasSubstr(", step 4"));
   EXPECT_EQ(num_faults, 2);
 }
 
@@ -329,15 +326,14 @@ TEST_P(NonFiniteGradients, SkipEndsAtTheLimitOfUpdatesInARowOnAllRanks) {
   options.training.max_consecutive_skips = 3;
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder folder;
-    try {
+    const auto error = test::thrown_error<NonFiniteGradientError>([&] {
       live(options, folder.path(),
            {.is_pretrain = is_pretrain, .is_poisoned = [](std::int64_t step) { return step >= 4 && step < 7; }});
-      FAIL() << "no error";
-    } catch (const NonFiniteGradientError& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::non_finite);
-      EXPECT_THAT(error.text().what, HasSubstr("3 updates in a row were skipped"));
-      EXPECT_THAT(error.text().value, HasSubstr("rank 1, parameter "));
-    }
+    });
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->exit_code(), base::ExitCode::non_finite);
+    EXPECT_THAT(error->text().what, HasSubstr("3 updates in a row were skipped"));
+    EXPECT_THAT(error->text().value, HasSubstr("rank 1, parameter "));
     EXPECT_TRUE(std::filesystem::exists(folder.path() / "checkpoints" / "step_00000004"));
   }
 }
@@ -364,8 +360,7 @@ TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
       update_options.synchronizer.non_finite_check = GetParam();
       ParameterUpdater updater(parameters, update_options, plan_for(parameters, update_options.synchronizer),
                                communicator);
-      std::string mine = "none";
-      try {
+      const auto error = test::thrown_error<NonFiniteGradientError>([&] {
         for (std::size_t step = 0; step < updates.size(); ++step) {
           const bool is_bad = updates[step] == 'x' && communicator.rank() == 1;
           updater.begin_step(static_cast<std::int64_t>(step), 1, 2);
@@ -374,10 +369,8 @@ TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
           if (step % 4 == 3) updater.settle();
         }
         updater.settle();
-      } catch (const NonFiniteGradientError& error) {
-        mine = error.text().what;
-      }
-      if (communicator.rank() == 0) outcome = mine;
+      });
+      if (communicator.rank() == 0) outcome = error ? error->text().what : "none";
     });
     return outcome;
   };

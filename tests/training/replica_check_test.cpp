@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::training {
@@ -22,13 +23,12 @@ std::string message(int num_ranks, const std::function<void(int rank, at::Tensor
     at::Tensor weights = at::ones({3, 4});
     change(communicator.rank(), weights);
     const storage::TensorArchive networks{{{"bias", at::ones({2}, at::kDouble)}, {"weight", weights}}, {}};
-    std::string own;
-    try {
-      require_equal_replicas(networks, 40, communicator);
-    } catch (const base::ErrorOnAllRanks& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-      own = error.what();
+    const auto error =
+        test::thrown_error<base::ErrorOnAllRanks>([&] { require_equal_replicas(networks, 40, communicator); });
+    if (error) {
+      EXPECT_EQ(error->exit_code(), base::ExitCode::communication);
     }
+    const std::string own = error ? error->what() : "";
     for (const std::string& other : distributed::all_gather_texts(communicator, own)) EXPECT_EQ(other, own);
     if (communicator.rank() == 0) text = own;
   });

@@ -21,7 +21,7 @@
 namespace leda::training {
 namespace {
 
-constexpr std::int64_t kNumSteps = 11;
+constexpr std::int64_t kStepsOfRun = 11;
 
 class Resume : public testing::TestWithParam<bool> {  // true: stage 1
  protected:
@@ -71,7 +71,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
       const auto stop_requested = [&] {
         return stop_after > 0 && ++asked >= stop_after ? base::StopRequest::run_again : base::StopRequest::none;
       };
-      const LoopPlan plan{"test", kNumSteps, 5, schedule_of(2e-3, kNumSteps, 5, options.training), 5};
+      const LoopPlan plan{"test", kStepsOfRun, 5, schedule_of(2e-3, kStepsOfRun, 5, options.training), 5};
       TrainingLoop loop(plan, *stage, context, training, loader, store, log, stop_requested);
       const base::StopRequest stop = loop.run();
       if (communicator.rank() == 0) outcome = stop;

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "distributed/single_process_communicator.hpp"
 #include "storage/durable_file.hpp"
+#include "tests/support/refusal.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -23,13 +24,11 @@ void pretend_checkpoint(const std::filesystem::path& run_folder) {
 class RunOptionsFile : public testing::Test {
  protected:
   std::string refusal(const OptionValues& values) {
-    try {
-      keep_run_options(folder.path(), values, alone);
-    } catch (const base::ErrorOnAllRanks& fault) {
-      EXPECT_EQ(fault.exit_code(), base::ExitCode::options);
-      return fault.what();
-    }
-    return "";
+    const auto fault =
+        test::thrown_error<base::ErrorOnAllRanks>([&] { keep_run_options(folder.path(), values, alone); });
+    if (!fault) return "";
+    EXPECT_EQ(fault->exit_code(), base::ExitCode::options);
+    return fault->what();
   }
   std::string file() const { return storage::read_text_file(folder.path() / "options.cfg"); }
 

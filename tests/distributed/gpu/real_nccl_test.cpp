@@ -6,6 +6,7 @@
 #include "distributed/mpi_communicator.hpp"
 #include "distributed/nccl_bootstrap.hpp"
 #include "distributed/nccl_communicator.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -22,16 +23,9 @@ class RealNccl : public testing::Test {
   static base::ErrorText error_of(const std::function<void(MpiCommunicator&)>& call) {
     MpiCommunicator control(MPI_COMM_WORLD);
     const base::Stopwatch stopwatch;
-    base::ErrorText text;
-    try {
-      call(control);
-      ADD_FAILURE() << "no error";
-    } catch (const base::Error& error) {
-      EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-      text = error.text();
-    }
+    const base::Error error = test::refusal_of(base::ExitCode::communication, [&] { call(control); });
     EXPECT_LT(stopwatch.seconds(), 20.0);
-    return text;
+    return error.text();
   }
 };
 

@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "distributed/mpi_communicator.hpp"
 #include "tests/distributed/fake_gpu/fake_gpu.hpp"
+#include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -128,32 +129,22 @@ TEST_F(NcclTest, AFailingCallIsAnErrorWithItsReason) {
   const at::Tensor tensor = at::full({4}, 1.0, at::kFloat);
   all_reduce(*nccl_, tensor);
   synchronise();
-  try {
-    all_reduce(*nccl_, tensor);
-    FAIL() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    EXPECT_NE(error.text().what.find("all_reduce of 4 x Float"), std::string::npos) << error.what();
-    EXPECT_NE(error.text().value.find("unhandled system error"), std::string::npos) << error.what();
-    EXPECT_NE(error.text().value.find("a fault of the test"), std::string::npos) << error.what();
-  }
+  const base::Error error = test::refusal_of(base::ExitCode::communication, [&] { all_reduce(*nccl_, tensor); });
+  EXPECT_NE(error.text().what.find("all_reduce of 4 x Float"), std::string::npos) << error.what();
+  EXPECT_NE(error.text().value.find("unhandled system error"), std::string::npos) << error.what();
+  EXPECT_NE(error.text().value.find("a fault of the test"), std::string::npos) << error.what();
 }
 
 // Makes the connection and returns why it failed.
 base::ErrorText connection_error(const test::fake_gpu::MachineOptions& machine_options, const DeviceOptions& options,
                                  int device_index) {
   Machine machine(MPI_COMM_WORLD, machine_options);
-  base::ErrorText text;
-  try {
+  const base::Error error = test::refusal_of(base::ExitCode::communication, [&] {
     MpiCommunicator control(MPI_COMM_WORLD);
     NcclCommunicator communicator(control, device_index, options);
-    ADD_FAILURE() << "no error";
-  } catch (const base::Error& error) {
-    EXPECT_EQ(error.exit_code(), base::ExitCode::communication);
-    text = error.text();
-  }
+  });
   EXPECT_TRUE(machine.leftovers().empty());
-  return text;
+  return error.text();
 }
 
 int world_rank() {

@@ -27,9 +27,12 @@ if(LEDA_HAS_NCCL)
   endfunction()
 
   file(GLOB NCCL_TEST_SOURCES CONFIGURE_DEPENDS distributed/nccl/*_test.cpp)
-  add_nccl_program(nccl_test leda_fake_gpu distributed/communicator_test.cpp distributed/gradient_synchronizer_test.cpp
-    distributed/differentiable_sum_test.cpp distributed/nccl/fake_worlds.cpp distributed/nccl/kernel_communicator.cpp
-    ${NCCL_TEST_SOURCES})
+  # The same objects as in distributed_test, on other communicators.
+  set(COMMUNICATOR_TESTS $<FILTER:$<TARGET_OBJECTS:distributed_test>,INCLUDE,/communicator_test[.]cpp>)
+  set(SYNCHRONIZER_TESTS
+    $<FILTER:$<TARGET_OBJECTS:distributed_test>,INCLUDE,/(gradient_synchronizer|differentiable_sum)_test[.]cpp>)
+  add_nccl_program(nccl_test leda_fake_gpu ${COMMUNICATOR_TESTS} ${SYNCHRONIZER_TESTS} distributed/nccl/fake_worlds.cpp
+    distributed/nccl/kernel_communicator.cpp ${NCCL_TEST_SOURCES})
   foreach(NUM_RANKS 1 2 3 4 5)
     add_nccl_test(nccl_${NUM_RANKS}_ranks nccl_test ${NUM_RANKS} "Mpi*:Nccl*:FakeGpu*" mpi)
   endforeach()
@@ -41,7 +44,7 @@ if(LEDA_HAS_NCCL)
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT};LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
 
   add_test(NAME nccl_mutants
-    COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/mutants/nccl_mutants.py ${CMAKE_BINARY_DIR})
+    COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/mutants/nccl_mutants_test.py ${CMAKE_BINARY_DIR})
   set_tests_properties(nccl_mutants PROPERTIES TIMEOUT 900 LABELS "distributed;nccl;mpi" PROCESSORS 2
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT}")
 
@@ -52,7 +55,7 @@ if(LEDA_HAS_NCCL)
       ENVIRONMENT "LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
   endif()
 
-  add_nccl_program(real_nccl_test leda_real_nccl distributed/communicator_test.cpp distributed/gpu/device_worlds.cpp
+  add_nccl_program(real_nccl_test leda_real_nccl ${COMMUNICATOR_TESTS} distributed/gpu/device_worlds.cpp
     distributed/gpu/real_nccl_test.cpp)
   add_nccl_test(real_nccl_without_gpu real_nccl_test 2 "RealNccl*" mpi gpu)
   foreach(NUM_RANKS 1 2 4)

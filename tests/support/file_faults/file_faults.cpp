@@ -1,6 +1,6 @@
 // Kill -9 and power loss from outside the program: a library for LD_PRELOAD that stands before the functions that
 // change files below one folder. It counts them, ends the process at a chosen one, and keeps a journal from which
-// tests/end_to_end/disk_model.py makes what a disk would show after a power loss at that point.
+// tests/campaigns/disk_model.py makes what a disk would show after a power loss at that point.
 //
 // LEDA_FILE_FAULTS, words with blanks between them:
 //   folder=PATH     what is watched: everything below it; absolute, without symbolic links

@@ -12,7 +12,7 @@
 
 namespace leda::file_faults {
 
-// What a call did. Operations and their fields: tests/end_to_end/disk_model.py, which reads them.
+// What a call did. Operations and their fields: tests/campaigns/disk_model.py, which reads them.
 struct Operation {
   std::string name = "none";
   std::vector<std::string> fields;

@@ -1,0 +1,1 @@
+"""What launch/benchmark and launch/forecast measure and compute."""

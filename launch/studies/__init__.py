@@ -1,0 +1,1 @@
+"""What launch/study trains, collects and reports."""

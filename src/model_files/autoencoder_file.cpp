@@ -1,0 +1,138 @@
+#include "model_files/autoencoder_file.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "model_files/archive_metadata.hpp"
+#include "model_files/network_state.hpp"
+#include "storage/checksum.hpp"
+#include "storage/safetensors.hpp"
+
+namespace leda::model_files {
+namespace {
+
+constexpr const char* kAutoencoderFormat = "leda-autoencoder";
+constexpr const char* kAutoencoderVersion = "1";
+constexpr const char* kControl = "vocabulary_control";
+constexpr const char* kCodebook = "quantize.embedding.weight";
+
+nlohmann::json options_json(const models::AutoencoderOptions& options) {
+  return {{"channels", options.channels},
+          {"multipliers", options.multipliers},
+          {"encoder_blocks", options.encoder_blocks},
+          {"decoder_blocks", options.decoder_blocks},
+          {"latent_channels", options.latent_channels},
+          {"attention_levels", options.attention_levels},
+          {"norm_groups", options.norm_groups},
+          {"strides", options.strides},
+          {"compatibility", options.compatibility},
+          {"distance", options.distance},
+          {"temperature", options.temperature},
+          {"normalise_latents", options.normalise_latents},
+          {"has_decoder", options.has_decoder}};
+}
+
+models::AutoencoderOptions options_from(const nlohmann::json& json) {
+  models::AutoencoderOptions options;
+  json.at("channels").get_to(options.channels);
+  json.at("multipliers").get_to(options.multipliers);
+  json.at("encoder_blocks").get_to(options.encoder_blocks);
+  json.at("decoder_blocks").get_to(options.decoder_blocks);
+  json.at("latent_channels").get_to(options.latent_channels);
+  json.at("attention_levels").get_to(options.attention_levels);
+  json.at("norm_groups").get_to(options.norm_groups);
+  json.at("strides").get_to(options.strides);
+  // Absent in files written before these options were: they mean what they do by default.
+  options.compatibility = json.value("compatibility", options.compatibility);
+  options.distance = json.value("distance", options.distance);
+  options.temperature = json.value("temperature", options.temperature);
+  options.normalise_latents = json.value("normalise_latents", options.normalise_latents);
+  options.has_decoder = json.value("has_decoder", options.has_decoder);
+  return options;
+}
+
+void require_known_compatibility(const models::AutoencoderOptions& options, const std::filesystem::path& path) {
+  if (options.compatibility == "none" || models::is_published(options)) return;
+  throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options: compatibility",
+                                           .value = "'" + options.compatibility + "'",
+                                           .why = "another quantiser or other losses may be meant by it",
+                                           .remedy = "use a file with none or published, or a newer program"});
+}
+
+}  // namespace
+
+void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
+                      const ct::Window& window, const std::string& vocabulary_hash,
+                      const std::string& vocabulary_control) {
+  storage::TensorArchive archive;
+  append_network("", autoencoder.tensors(), archive);
+  archive.metadata = {{"format", kAutoencoderFormat},
+                      {"version", kAutoencoderVersion},
+                      {"options", options_json(autoencoder.options()).dump()},
+                      {"window_low_hu", fmt::format("{}", window.low_hu)},
+                      {"window_high_hu", fmt::format("{}", window.high_hu)},
+                      {"vocabulary_hash", vocabulary_hash},
+                      {kControl, vocabulary_control}};
+  save_network_file(path, archive);
+}
+
+AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings,
+                                 int vocabulary_tile) {
+  const storage::TensorArchive archive = storage::load_safetensors(path);
+  require_format(archive, kAutoencoderFormat, kAutoencoderVersion, path);
+  AutoencoderFile file;
+  try {
+    file.window =
+        ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" + metadata_of(archive, "window_high_hu", path));
+    models::AutoencoderOptions options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    options.vocabulary_tile = vocabulary_tile;
+    require_known_compatibility(options, path);
+    at::Tensor codebook;
+    for (const auto& [name, tensor] : archive.tensors) {
+      if (name == kCodebook) codebook = tensor;
+    }
+    if (!codebook.defined()) {
+      throw base::Error(base::ExitCode::data, {.what = fmt::format("{}: entry {}", path.string(), kCodebook),
+                                               .value = "missing",
+                                               .why = "the words the autoencoder speaks in are its codebook",
+                                               .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
+    }
+    file.autoencoder = std::make_unique<models::Autoencoder>(options, codebook, settings);
+  } catch (const nlohmann::json::exception& fault) {
+    throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options cannot be read",
+                                             .value = fault.what(),
+                                             .why = "",
+                                             .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
+  }
+  load_network("", archive, file.autoencoder->tensors(), path.string());
+  file.autoencoder->tensors().freeze();
+  file.vocabulary_hash = metadata_of(archive, "vocabulary_hash", path);
+  for (const auto& [name, value] : archive.metadata) {
+    if (name == kControl) file.vocabulary_control = value;
+  }
+  file.checksum = storage::checksum_text(storage::file_checksum(path));
+  return file;
+}
+
+void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path& path, const std::string& hash,
+                        const std::string& control) {
+  if (file.vocabulary_hash != hash) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = path.string() + " was trained with another vocabulary",
+                                 .value = fmt::format("hash {}, vocabulary.file has {}", file.vocabulary_hash, hash),
+                                 .why = "its tokens would be read as other words",
+                                 .remedy = "restore vocabulary.file, or start afresh with --new-run"});
+  }
+  if (file.vocabulary_control != control) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = path.string() + " was trained with another codebook",
+                                 .value = fmt::format("control {}; vocabulary.control and run.seed ask for {}",
+                                                      file.vocabulary_control, control),
+                                 .why = "it would be taken for what it is not",
+                                 .remedy = "restore vocabulary.control, or start afresh with --new-run"});
+  }
+}
+
+}  // namespace leda::model_files
