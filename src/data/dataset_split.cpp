@@ -30,8 +30,8 @@ Counts counts_of_fractions(const std::vector<double>& fractions, std::int64_t to
   double sum = 0.0;
   for (const double fraction : fractions) sum += fraction >= 0.0 ? fraction : NAN;
   if (fractions.size() != 3 || !(sum > 0.0) || !std::isfinite(sum)) {
-    refuse_split("fractions must be three numbers, none negative, not all zero", fmt::format("{}", fmt::join(fractions, ",")),
-           "0.8,0.1,0.1 for instance");
+    refuse_split("fractions must be three numbers, none negative, not all zero",
+                 fmt::format("{}", fmt::join(fractions, ",")), "0.8,0.1,0.1 for instance");
   }
   Counts counts{};
   std::array<double, 3> wanted{};
@@ -57,7 +57,7 @@ std::int64_t number_of(std::string_view text, const std::string& range) {
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failure != std::errc() || end != text.data() + text.size() || value < 0) {
     refuse_split("a range of slices cannot be read", range,
-           "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
+                 "FIRST:LAST, the last slice excluded, several joined by +, or - for none");
   }
   return value;
 }
@@ -104,8 +104,8 @@ void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t g
     const std::int64_t needed = is_one_patient ? gap : 0;
     if (after - before - 1 < needed) {
       refuse_split(fmt::format("{} and {} are too close", kSplitNames[first_set], kSplitNames[second_set]),
-             fmt::format("{} slices between {} and {}, {} needed", after - before - 1, before, after, needed),
-             "leave a larger gap: neighbouring slices of a patient show the same anatomy");
+                   fmt::format("{} slices between {} and {}, {} needed", after - before - 1, before, after, needed),
+                   "leave a larger gap: neighbouring slices of a patient show the same anatomy");
     }
   }
 }
@@ -113,7 +113,7 @@ void check_gap(const ShardCatalogue& catalogue, const Sets& sets, std::int64_t g
 Sets split_by_ranges(const ShardCatalogue& catalogue, const SplitOptions& options) {
   if (options.slices.size() != 3) {
     refuse_split("ranges are needed for all three sets", fmt::format("{}", fmt::join(options.slices, ",")),
-           "0:70,75:85,90:108 for instance; several ranges are joined by +, - is for none");
+                 "0:70,75:85,90:108 for instance; several ranges are joined by +, - is for none");
   }
   Sets sets;
   for (std::size_t i = 0; i < 3; ++i) sets[i] = ids_of_ranges(options.slices[i], catalogue.num_slices());
@@ -144,7 +144,7 @@ Counts counts_of_patients(const std::vector<int>& wanted, std::int64_t available
   const std::int64_t total = std::accumulate(wanted.begin(), wanted.end(), std::int64_t{0});
   if (!is_valid || total < 1 || total > available) {
     refuse_split("the numbers of patients cannot be met", fmt::format("{}", fmt::join(wanted, ",")),
-           fmt::format("three numbers for train, validation and test; the data set has {} patients", available));
+                 fmt::format("three numbers for train, validation and test; the data set has {} patients", available));
   }
   return {wanted[0], wanted[1], wanted[2]};
 }
@@ -161,8 +161,8 @@ Sets split_by_blocks(const ShardCatalogue& catalogue, const SplitOptions& option
   const std::int64_t usable = catalogue.num_slices() - options.gap * (num_sets - 1);
   if (options.gap < 0 || usable < num_sets) {
     refuse_split("too few slices for blocks with gaps",
-           fmt::format("{} slices, {} blocks, gap {}", catalogue.num_slices(), num_sets, options.gap),
-           "choose a smaller gap or fewer sets");
+                 fmt::format("{} slices, {} blocks, gap {}", catalogue.num_slices(), num_sets, options.gap),
+                 "choose a smaller gap or fewer sets");
   }
   const Counts counts = counts_of_fractions(options.fractions, usable);
   Sets sets;
@@ -198,7 +198,8 @@ Sets plan_split(const ShardCatalogue& catalogue, const SplitOptions& options) {
 bool split_dataset(const SplitOptions& options, distributed::Communicator& communicator, logging::Console& console,
                    const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
-    refuse_split("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard), "1 or more");
+    refuse_split("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard),
+                 "1 or more");
   }
   const ShardCatalogue catalogue = ShardCatalogue::open(options.input);
   const Sets sets = plan_split(catalogue, options);

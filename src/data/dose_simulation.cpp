@@ -32,13 +32,13 @@ void check_folders(const DoseSimulationOptions& options) {
 void check_square(const ShardCatalogue& catalogue) {
   if (catalogue.rows() != catalogue.columns()) {
     refuse_simulation("slices must be square", fmt::format("{} x {}", catalogue.rows(), catalogue.columns()),
-           "pad or crop the slices before importing them");
+                      "pad or crop the slices before importing them");
   }
   for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
     const std::array<double, 3>& spacing = catalogue.record(id).spacing_mm;
     if (spacing[0] != spacing[1]) {
-      refuse_simulation(fmt::format("pixels of slice {} must be square", id), fmt::format("{} x {} mm", spacing[0], spacing[1]),
-             "resample the slices before importing them");
+      refuse_simulation(fmt::format("pixels of slice {} must be square", id),
+                        fmt::format("{} x {} mm", spacing[0], spacing[1]), "resample the slices before importing them");
     }
   }
 }

@@ -22,7 +22,7 @@ namespace leda::data {
 namespace {
 
 [[noreturn]] void refuse_shard(const std::filesystem::path& path, const std::string& field, const std::string& failure,
-                         const std::string& value = "", const std::string& why = "") {
+                               const std::string& value = "", const std::string& why = "") {
   throw base::Error(base::ExitCode::data,
                     {.what = fmt::format("shard {}, '{}': {}", path.string(), field, failure),
                      .value = value,
@@ -33,12 +33,12 @@ namespace {
 void check_format(const storage::Hdf5File& file, const std::filesystem::path& path) {
   if (!file.has_attribute(kFormatAttribute) || file.read_text_attribute(kFormatAttribute) != kShardFormatName) {
     refuse_shard(path, kFormatAttribute, "is no shard of this project", "",
-           fmt::format("a shard says '{}' there", kShardFormatName));
+                 fmt::format("a shard says '{}' there", kShardFormatName));
   }
   const std::int64_t version = file.read_integer_attribute(kVersionAttribute);
   if (version != kShardFormatVersion) {
-    refuse_shard(path, kVersionAttribute, "this program cannot read this version of the format", fmt::to_string(version),
-           fmt::format("it reads version {}", kShardFormatVersion));
+    refuse_shard(path, kVersionAttribute, "this program cannot read this version of the format",
+                 fmt::to_string(version), fmt::format("it reads version {}", kShardFormatVersion));
   }
 }
 
@@ -46,7 +46,7 @@ void check_length(const std::filesystem::path& path, const std::string& field, s
                   std::int64_t expected) {
   if (found == expected) return;
   refuse_shard(path, field, "has another length than normal_dose has slices",
-         fmt::format("{} instead of {}", found, expected));
+               fmt::format("{} instead of {}", found, expected));
 }
 
 std::vector<double> read_numbers(const storage::Hdf5File& file, const std::filesystem::path& path,
@@ -55,7 +55,7 @@ std::vector<double> read_numbers(const storage::Hdf5File& file, const std::files
   if (values.scalar_type() != at::kDouble || values.dim() != (per_slice == 1 ? 1 : 2) ||
       values.numel() != values.size(0) * per_slice) {
     refuse_shard(path, field, "is not an array of float64 of the expected shape",
-           fmt::format("{} [{}]", at::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
+                 fmt::format("{} [{}]", at::toString(values.scalar_type()), fmt::join(values.sizes(), ", ")));
   }
   check_length(path, field, values.size(0), num_slices);
   const double* first = values.const_data_ptr<double>();
@@ -108,7 +108,7 @@ ShardReader::ShardReader(std::filesystem::path path) : path_(std::move(path)) {
   const std::string stored = file.read_text_attribute(kContentChecksumAttribute);
   if (stored != storage::checksum_text(content_checksum_)) {
     refuse_shard(path_, kContentChecksumAttribute, "does not match the shard's content", stored,
-           "what the shard says about its slices has been damaged or edited");
+                 "what the shard says about its slices has been damaged or edited");
   }
   descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor_ < 0) {
@@ -146,7 +146,7 @@ void ShardReader::read_images(const storage::Hdf5File& file) {
     }
     if (const std::vector<std::int64_t> found = file.shape_of(field.name); found != shape) {
       refuse_shard(path_, field.name, "has another shape than normal_dose",
-             fmt::format("[{}] instead of [{}]", fmt::join(found, ", "), fmt::join(shape, ", ")));
+                   fmt::format("[{}] instead of [{}]", fmt::join(found, ", "), fmt::join(shape, ", ")));
     }
     Image image{field, storage::read_chunk_index(file, field.name), {}};
     for (const int filter : image.index.filters) {
@@ -198,8 +198,8 @@ at::Tensor ShardReader::read_image(const Image& image, std::int64_t index) const
   }
   if (storage::checksum(stored) != image.checksums[i]) {
     refuse_shard(path_, image.field.name, fmt::format("slice {} is damaged", index),
-           fmt::format("checksum {} instead of {}", storage::checksum_text(storage::checksum(stored)),
-                       storage::checksum_text(image.checksums[i])));
+                 fmt::format("checksum {} instead of {}", storage::checksum_text(storage::checksum(stored)),
+                             storage::checksum_text(image.checksums[i])));
   }
   const at::Tensor values = at::empty({shape_.rows, shape_.columns}, at::TensorOptions().dtype(image.field.type));
   const std::span bytes(static_cast<std::byte*>(values.mutable_data_ptr()), values.nbytes());

@@ -25,13 +25,13 @@ exchange::Volume read_volume(const VolumeImportOptions& options) {
       return exchange::read_invesalius_project(options.input);
     }
     refuse_import("the input is no InVesalius project", options.input,
-           "name a file that ends in .inv3, or give the shape and the spacing of a raw int16 volume");
+                  "name a file that ends in .inv3, or give the shape and the spacing of a raw int16 volume");
   }
   if (options.raw_shape.size() != 3 || options.raw_spacing_mm.size() != 3) {
     refuse_import("a raw volume needs three sizes and three distances",
-           fmt::format("sizes [{}], distances [{}]", fmt::join(options.raw_shape, ", "),
-                       fmt::join(options.raw_spacing_mm, ", ")),
-           "give slices,rows,columns and the mm between rows, columns and slices");
+                  fmt::format("sizes [{}], distances [{}]", fmt::join(options.raw_shape, ", "),
+                              fmt::join(options.raw_spacing_mm, ", ")),
+                  "give slices,rows,columns and the mm between rows, columns and slices");
   }
   return exchange::read_raw_volume(options.input, {options.raw_shape[0], options.raw_shape[1], options.raw_shape[2]},
                                    {options.raw_spacing_mm[0], options.raw_spacing_mm[1], options.raw_spacing_mm[2]});
@@ -43,7 +43,7 @@ bool import_volume(const VolumeImportOptions& options, distributed::Communicator
                    logging::Console& console, const std::function<bool()>& should_stop) {
   if (options.slices_per_shard < 1) {
     refuse_import("the number of slices per shard is out of range", fmt::to_string(options.slices_per_shard),
-           "choose 1 or more");
+                  "choose 1 or more");
   }
   exchange::Volume volume = read_volume(options);
   if (options.flips_rows) volume.hu = at::flip(volume.hu, {1});

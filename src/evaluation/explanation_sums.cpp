@@ -12,7 +12,6 @@
 namespace leda::evaluation {
 namespace {
 
-
 std::vector<WordRow> ranked(std::vector<WordRow> rows) {
   std::stable_sort(rows.begin(), rows.end(),
                    [](const WordRow& first, const WordRow& second) { return first.total() > second.total(); });
