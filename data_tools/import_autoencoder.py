@@ -10,7 +10,6 @@ is run. The file's format: docs/formats/networks.md; what `published` means: doc
 Needs PyTorch, safetensors and, for --vocabulary, h5py (launch/setup --python-tools).
 """
 
-import argparse
 import collections
 import json
 import os

@@ -115,7 +115,7 @@ def main():
     options = read_options()
     arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
     report = {"machine": machine(), "command": f"launch/benchmark checkpoint {arguments}".strip(), "commit": commit(),
-              "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+              "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}",
               "load_at_start": os.getloadavg()[0], "num_bytes": options.bytes, "num_tensors": 3 * options.tensors}
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="checkpoint_benchmark_") as folder:
         report["store"], report["torch"] = measure_throughput(Path(folder), options)

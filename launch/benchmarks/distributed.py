@@ -226,7 +226,7 @@ def record_of_start(options):
     # Where the report goes says nothing about that.
     arguments = re.sub(r"--output[ =]\S+ ?", "", " ".join(sys.argv[1:]))
     return {"command": f"launch/benchmark distributed {arguments}".strip(), "commit": commit(), "steps": options.steps,
-            "date": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"}
+            "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def earlier_report(folder):

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from support.revision import REPOSITORY, commit
@@ -59,7 +59,7 @@ def write_results(study, report, page):
 def head_of_report(study, arguments):
     """What every report says of itself: command, commit, date, ranks, cores, seeds."""
     return {"command": " ".join(["launch/study", study.study, *arguments]), "commit": commit(),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "ranks": study.ranks,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"), "ranks": study.ranks,
             "cores": os.cpu_count(), "is_tiny": study.tiny, "seeds": list(range(1, study.seeds + 1))}
 
 
@@ -112,7 +112,7 @@ def carry_out(folder, command, title, accepted=(0, DIED)):
         raise SystemExit(f"launch/study: this run ended with code {code}; its output is in {folder / 'output.txt'}\n"
                          f"  {' '.join(command)}\n  {remedy}")
     record = {"command": command, "code": code, "seconds": time.monotonic() - begin, "commit": commit(),
-              "date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
+              "date": datetime.now(UTC).isoformat(timespec="seconds")}
     unfinished = folder / "study.json.unfinished"
     unfinished.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(unfinished, folder / "study.json")

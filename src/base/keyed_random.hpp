@@ -19,10 +19,10 @@ class KeyedRandom {
   explicit KeyedRandom(std::initializer_list<std::uint64_t> key_parts);
 
   std::uint64_t next();
-  double uniform();                             // [0, 1), 53 bits
-  double uniform(double low, double high);      // [low, high)
-  double normal();                              // standard normal, Box-Muller
-  std::uint64_t below(std::uint64_t limit);     // [0, limit), limit > 0, without bias
+  double uniform();                          // [0, 1), 53 bits
+  double uniform(double low, double high);   // [low, high)
+  double normal();                           // standard normal, Box-Muller
+  std::uint64_t below(std::uint64_t limit);  // [0, limit), limit > 0, without bias
 
  private:
   std::uint64_t state_;

@@ -41,6 +41,7 @@ struct SaveOutcome {
   SaveCost cost;          // where it was saved
 };
 
+// lint: what is known of one folder between saves; what a save consists of has types of its own
 class CheckpointStore {
  public:
   // Touches nothing on disk but best.json, which it reads. `run_identity`: what must match for a checkpoint to be of

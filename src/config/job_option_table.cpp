@@ -223,6 +223,9 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("checkpoint.max_file_bytes",
             "archives above this are split over files, between tensors, and the files dealt out over ranks",
             &job.checkpoint.max_file_bytes);
+}
+
+void bind_distributed(OptionTable& table, training::JobOptions& job) {
   table.add("distributed.bucket_bytes", "gradients that travel together", &job.distributed.bucket_bytes);
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes);
   table.add("distributed.wire_type", "gradients travel as they are (full) or rounded (bfloat16)",
@@ -247,6 +250,9 @@ void bind_training(OptionTable& table, training::JobOptions& job) {
   table.add("distributed.check_collectives",
             "compare what all ranks call before every collective, and name those that differ; slow, to find mistakes",
             &job.watch.check_collectives);
+}
+
+void bind_reports(OptionTable& table, training::JobOptions& job) {
   table.add("logging.every_num_steps", "cadence of logged figures", &job.logging.every_num_steps);
   table.add("logging.progress_seconds", "time between progress lines where no terminal is",
             &job.logging.progress_seconds);
@@ -270,6 +276,8 @@ void bind_job_options(OptionTable& table, training::JobOptions& job) {
   bind_autoencoder(table, job);
   bind_denoiser(table, job);
   bind_training(table, job);
+  bind_distributed(table, job);
+  bind_reports(table, job);
 }
 
 namespace {

@@ -18,8 +18,8 @@
 namespace leda::exchange {
 namespace {
 
-[[noreturn]] void refuse_project(const std::filesystem::path& path, const std::string& field, const std::string& failure,
-                         const std::string& value = "") {
+[[noreturn]] void refuse_project(const std::filesystem::path& path, const std::string& field,
+                                 const std::string& failure, const std::string& value = "") {
   throw base::Error(base::ExitCode::data,
                     {.what = fmt::format("InVesalius project {}, '{}': {}", path.string(), field, failure),
                      .value = value,
@@ -108,7 +108,7 @@ Volume read_invesalius_project(const std::filesystem::path& path) {
   const double expected_bytes = shape[0] * shape[1] * shape[2] * sizeof(std::int16_t);
   if (static_cast<double>(members.matrix.size()) != expected_bytes) {
     refuse_project(path, "matrix.dat", "has another size than its shape",
-           fmt::format("{} bytes for [{}]", members.matrix.size(), fmt::join(shape, ", ")));
+                   fmt::format("{} bytes for [{}]", members.matrix.size(), fmt::join(shape, ", ")));
   }
   const at::Tensor stored = at::empty(
       {static_cast<std::int64_t>(shape[0]), static_cast<std::int64_t>(shape[1]), static_cast<std::int64_t>(shape[2])},

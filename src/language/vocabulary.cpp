@@ -32,7 +32,7 @@ constexpr const char* kRemedy =
     "use vocabulary.file = builtin, or make the file anew (docs/formats/vocabulary.md describes it)";
 
 [[noreturn]] void refuse_vocabulary(const std::string& file, const std::string& fault, const std::string& value,
-                         const std::string& why) {
+                                    const std::string& why) {
   throw Error(ExitCode::data,
               {.what = fmt::format("vocabulary {}: {}", file, fault), .value = value, .why = why, .remedy = kRemedy});
 }
@@ -46,7 +46,8 @@ Hdf5File open_vocabulary(const std::string& file) {
 void check_format(const Hdf5File& file) {
   for (const char* name : {"format", "version", "source", "licence", "hash"}) {
     if (!file.has_attribute(name)) {
-      refuse_vocabulary(file.name(), fmt::format("attribute `{}` is missing", name), "", "it is no vocabulary, or half of one");
+      refuse_vocabulary(file.name(), fmt::format("attribute `{}` is missing", name), "",
+                        "it is no vocabulary, or half of one");
     }
   }
   const std::string format = file.read_text_attribute("format");
@@ -56,7 +57,7 @@ void check_format(const Hdf5File& file) {
   const std::int64_t version = file.read_integer_attribute("version");
   if (version != kVersion) {
     refuse_vocabulary(file.name(), "unknown format version", fmt::format("{}", version),
-           fmt::format("this program reads version {}", kVersion));
+                      fmt::format("this program reads version {}", kVersion));
   }
   for (const char* name : {"words", "embeddings"}) {
     if (!file.has(name))
@@ -68,11 +69,13 @@ void check_words(const std::string& file, const std::vector<std::string>& words)
   if (words.empty()) refuse_vocabulary(file, "it has no words", "0 words", "a codebook needs at least one");
   std::unordered_map<std::string_view, std::size_t> row_of;
   for (std::size_t row = 0; row < words.size(); ++row) {
-    if (words[row].empty()) refuse_vocabulary(file, "empty word", fmt::format("row {}", row), "a token must name a word");
+    if (words[row].empty())
+      refuse_vocabulary(file, "empty word", fmt::format("row {}", row), "a token must name a word");
     const auto [earlier, is_new] = row_of.emplace(words[row], row);
     if (!is_new) {
-      refuse_vocabulary(file, "a word appears twice", fmt::format("\"{}\", rows {} and {}", words[row], earlier->second, row),
-             "a word must be one token");
+      refuse_vocabulary(file, "a word appears twice",
+                        fmt::format("\"{}\", rows {} and {}", words[row], earlier->second, row),
+                        "a word must be one token");
     }
   }
 }
@@ -85,18 +88,19 @@ at::Tensor read_embeddings(const Hdf5File& file, std::size_t num_words) {
   }
   if (shape[0] != static_cast<std::int64_t>(num_words)) {
     refuse_vocabulary(file.name(), "wrong number of embeddings", fmt::format("{} for {} words", shape_text, num_words),
-           "each word needs one");
+                      "each word needs one");
   }
   const at::ScalarType type = file.type_of("embeddings");
   if (!at::isFloatingType(type)) {
-    refuse_vocabulary(file.name(), "wrong type of `embeddings`", c10::toString(type), "float16, float32 or float64 is needed");
+    refuse_vocabulary(file.name(), "wrong type of `embeddings`", c10::toString(type),
+                      "float16, float32 or float64 is needed");
   }
   const at::Tensor embeddings = file.read_tensor("embeddings").to(at::kFloat).contiguous();
   const at::Tensor bad_rows = at::isfinite(embeddings).all(1).logical_not().nonzero();
   if (bad_rows.numel() > 0) {
     refuse_vocabulary(file.name(), "an embedding holds NaN or infinity",
-           fmt::format("{} rows, the first is {}", bad_rows.size(0), bad_rows[0][0].item<std::int64_t>()),
-           "distances to it have no meaning");
+                      fmt::format("{} rows, the first is {}", bad_rows.size(0), bad_rows[0][0].item<std::int64_t>()),
+                      "distances to it have no meaning");
   }
   return embeddings;
 }
@@ -116,8 +120,8 @@ Vocabulary load_vocabulary(const std::string& name) {
   const std::string actual = vocabulary_hash(vocabulary.words, vocabulary.embeddings);
   if (actual != vocabulary.hash) {
     refuse_vocabulary(file.name(), "its hash does not fit its content",
-           fmt::format("{} stored, {} computed", vocabulary.hash, actual),
-           "words or embeddings were changed after the file was made");
+                      fmt::format("{} stored, {} computed", vocabulary.hash, actual),
+                      "words or embeddings were changed after the file was made");
   }
   return vocabulary;
 }

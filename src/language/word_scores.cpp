@@ -25,7 +25,7 @@ constexpr std::int64_t kScoresVersion = 1;
 constexpr const char* kScoresRemedy = "make the file anew with data_tools/score_words.py (docs/formats/word_scores.md)";
 
 [[noreturn]] void refuse_scores(const std::string& file, const std::string& fault, const std::string& value,
-                         const std::string& why, const std::string& remedy = kScoresRemedy) {
+                                const std::string& why, const std::string& remedy = kScoresRemedy) {
   throw Error(ExitCode::data,
               {.what = fmt::format("word scores {}: {}", file, fault), .value = value, .why = why, .remedy = remedy});
 }
@@ -37,31 +37,35 @@ std::string text_of(const SliceIdentity& slice) {
 void check_format(const Hdf5File& file, const Vocabulary& vocabulary) {
   for (const char* name : {"format", "version", "vocabulary_hash", "model", "lowest_score"}) {
     if (!file.has_attribute(name)) {
-      refuse_scores(file.name(), fmt::format("attribute `{}` is missing", name), "", "it holds no word scores, or half");
+      refuse_scores(file.name(), fmt::format("attribute `{}` is missing", name), "",
+                    "it holds no word scores, or half");
     }
   }
   const std::string format = file.read_text_attribute("format");
-  if (format != kScoresFormat) refuse_scores(file.name(), "wrong format", format, fmt::format("word scores say {}", kScoresFormat));
+  if (format != kScoresFormat)
+    refuse_scores(file.name(), "wrong format", format, fmt::format("word scores say {}", kScoresFormat));
   const std::int64_t version = file.read_integer_attribute("version");
   if (version != kScoresVersion) {
     refuse_scores(file.name(), "unknown format version", fmt::format("{}", version),
-           fmt::format("this program reads version {}", kScoresVersion));
+                  fmt::format("this program reads version {}", kScoresVersion));
   }
   const std::string hash = file.read_text_attribute("vocabulary_hash");
   if (hash != vocabulary.hash) {
     refuse_scores(file.name(), "made for another vocabulary",
-           fmt::format("hash {}, vocabulary.file has {}", hash, vocabulary.hash), "its tokens would be other words",
-           "score the words of this run's vocabulary with data_tools/score_words.py, or name the other one with "
-           "vocabulary.file");
+                  fmt::format("hash {}, vocabulary.file has {}", hash, vocabulary.hash),
+                  "its tokens would be other words",
+                  "score the words of this run's vocabulary with data_tools/score_words.py, or name the other one with "
+                  "vocabulary.file");
   }
 }
 
 at::Tensor read_array(const Hdf5File& file, const char* name, at::ScalarType type) {
-  if (!file.has(name)) refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
+  if (!file.has(name))
+    refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
   if (file.type_of(name) != type || file.shape_of(name).size() != 1) {
     refuse_scores(file.name(), fmt::format("wrong type or shape of `{}`", name),
-           fmt::format("{}, {} dimensions", at::toString(file.type_of(name)), file.shape_of(name).size()),
-           fmt::format("an array of {} is needed", at::toString(type)));
+                  fmt::format("{}, {} dimensions", at::toString(file.type_of(name)), file.shape_of(name).size()),
+                  fmt::format("an array of {} is needed", at::toString(type)));
   }
   return file.read_tensor(name).contiguous();
 }
@@ -74,7 +78,7 @@ std::span<const Value> values_of(const at::Tensor& array) {
 void check_length(const std::string& file, const char* name, std::size_t length, std::size_t expected) {
   if (length == expected) return;
   refuse_scores(file, fmt::format("wrong length of `{}`", name), fmt::format("{} instead of {}", length, expected),
-         "its arrays must fit each other");
+                "its arrays must fit each other");
 }
 
 // The file as it stands, its slices in its own order.
@@ -85,7 +89,8 @@ struct ScoreTable {
 
 std::vector<SliceIdentity> read_slices(const Hdf5File& file) {
   for (const char* name : {"patient", "series"}) {
-    if (!file.has(name)) refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "slices have no names");
+    if (!file.has(name))
+      refuse_scores(file.name(), fmt::format("dataset `{}` is missing", name), "", "slices have no names");
   }
   const std::vector<std::string> patients = file.read_texts("patient");
   const std::vector<std::string> series = file.read_texts("series");
@@ -106,11 +111,11 @@ void check_offsets(const std::string& file, std::span<const std::int64_t> offset
   for (std::size_t row = 0; row + 1 < offsets.size(); ++row) {
     if (offsets[row] < offsets[row + 1]) continue;
     refuse_scores(file, "a slice without words, or `offsets` that do not ascend", fmt::format("row {}", row),
-           "the best word of a slice scores 1");
+                  "the best word of a slice scores 1");
   }
   if (offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(num_words)) {
     refuse_scores(file, "`offsets` do not span the words", fmt::format("{} to {}", offsets.front(), offsets.back()),
-           fmt::format("0 to {} is needed", num_words));
+                  fmt::format("0 to {} is needed", num_words));
   }
 }
 
@@ -119,21 +124,22 @@ void check_words(const std::string& file, const SliceIdentity& slice, std::span<
                  std::span<const float> scores, double lowest_score, std::int64_t vocabulary_size) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] < 0 || tokens[i] >= vocabulary_size) {
-      refuse_scores(file, "a token that is no word of the vocabulary", fmt::format("{}, of {}", tokens[i], text_of(slice)),
-             fmt::format("tokens go from 0 to {}", vocabulary_size - 1));
+      refuse_scores(file, "a token that is no word of the vocabulary",
+                    fmt::format("{}, of {}", tokens[i], text_of(slice)),
+                    fmt::format("tokens go from 0 to {}", vocabulary_size - 1));
     }
     const bool descends = i == 0 ? scores[i] == 1.0F : scores[i] <= scores[i - 1];
     // Written so that NaN fails.
     if (!(scores[i] >= lowest_score) || !descends) {
       refuse_scores(file, "a score out of order or range", fmt::format("{}, of {}", scores[i], text_of(slice)),
-             fmt::format("they descend from 1, the best word's, to {} at least", lowest_score));
+                    fmt::format("they descend from 1, the best word's, to {} at least", lowest_score));
     }
   }
   std::vector<std::int32_t> sorted(tokens.begin(), tokens.end());
   std::ranges::sort(sorted);
   if (const auto twice = std::ranges::adjacent_find(sorted); twice != sorted.end()) {
     refuse_scores(file, "a token that appears twice", fmt::format("{}, of {}", *twice, text_of(slice)),
-           "its word would count twice");
+                  "its word would count twice");
   }
 }
 
@@ -174,16 +180,16 @@ std::size_t row_of(const std::string& file, const std::map<SliceKey, std::size_t
   const auto found = rows.find(key_of(slice));
   if (found == rows.end()) {
     refuse_scores(file, "a slice of the data set is not among its slices", text_of(slice),
-           fmt::format("{}; the file holds {} slices, the first is {}", why, table.slices.size(),
-                       table.slices.empty() ? "absent" : text_of(table.slices.front())),
-           remedy);
+                  fmt::format("{}; the file holds {} slices, the first is {}", why, table.slices.size(),
+                              table.slices.empty() ? "absent" : text_of(table.slices.front())),
+                  remedy);
   }
   const std::uint64_t checksum = table.slices[found->second].image_checksum;
   if (checksum != slice.image_checksum) {
     refuse_scores(file, "a slice of the data set bears the name of another image",
-           fmt::format("{}: image checksum {}, in the shard {}", text_of(slice), storage::checksum_text(checksum),
-                       storage::checksum_text(slice.image_checksum)),
-           why, remedy);
+                  fmt::format("{}: image checksum {}, in the shard {}", text_of(slice),
+                              storage::checksum_text(checksum), storage::checksum_text(slice.image_checksum)),
+                  why, remedy);
   }
   return found->second;
 }
@@ -194,7 +200,7 @@ WordScores WordScores::load(const std::string& name, const Vocabulary& vocabular
                             std::span<const SliceIdentity> slices) {
   if (!std::filesystem::is_regular_file(name)) {
     refuse_scores(name, "no such file", name, "candidate words stand in it (words.source = scores)",
-           "make it with data_tools/score_words.py, or set words.source = tissue");
+                  "make it with data_tools/score_words.py, or set words.source = tissue");
   }
   const Hdf5File file = Hdf5File::open_read(name);
   check_format(file, vocabulary);

@@ -30,6 +30,7 @@ struct AttemptFacts {
   std::optional<double> submitted;
 };
 
+// lint: the account of one attempt; each line of the file is written from most of it
 class GoodputLedger {
  public:
   // Off: adds up nothing and writes nothing.

@@ -8,7 +8,7 @@ namespace leda::models {
 namespace {
 
 DecoderLevel make_decoder_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
-                        std::int64_t in_channels, std::int64_t out_channels) {
+                                std::int64_t in_channels, std::int64_t out_channels) {
   DecoderLevel made;
   made.residual = make_residual_level(scope, options.decoder_blocks, has_attention(options, level), in_channels,
                                       out_channels, options.norm_groups);
@@ -37,7 +37,8 @@ Decoder make_decoder(const TensorScope& scope, const AutoencoderOptions& options
   decoder.up.resize(num_levels);
   for (int level = num_levels - 1; level >= 0; --level) {
     const std::int64_t out_channels = std::int64_t{options.channels} * options.multipliers[level];
-    decoder.up[level] = make_decoder_level(scope.child(fmt::format("up.{}", level)), options, level, channels, out_channels);
+    decoder.up[level] =
+        make_decoder_level(scope.child(fmt::format("up.{}", level)), options, level, channels, out_channels);
     channels = out_channels;
   }
   decoder.norm_out = make_group_norm(scope.child("norm_out"), channels, options.norm_groups);

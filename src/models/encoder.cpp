@@ -8,7 +8,7 @@ namespace leda::models {
 namespace {
 
 EncoderLevel make_encoder_level(const TensorScope& scope, const AutoencoderOptions& options, int level,
-                        std::int64_t in_channels, std::int64_t out_channels) {
+                                std::int64_t in_channels, std::int64_t out_channels) {
   EncoderLevel made;
   made.residual = make_residual_level(scope, options.encoder_blocks, has_attention(options, level), in_channels,
                                       out_channels, options.norm_groups);

@@ -7,12 +7,11 @@
 
 namespace leda::storage {
 
-Hdf5ChunkWriter::Hdf5ChunkWriter(Hdf5File& file, std::string dataset, at::ScalarType type, std::int64_t rows,
-                                 std::int64_t columns, int deflate_level)
-    : file_(&file), dataset_(std::move(dataset)), rows_(rows), columns_(columns) {
+Hdf5ChunkWriter::Hdf5ChunkWriter(Hdf5File& file, std::string dataset, const ChunkLayout& layout)
+    : file_(&file), dataset_(std::move(dataset)), rows_(layout.rows), columns_(layout.columns) {
   const SilentHdf5 silent;
-  const auto height = static_cast<hsize_t>(rows);
-  const auto width = static_cast<hsize_t>(columns);
+  const auto height = static_cast<hsize_t>(rows_);
+  const auto width = static_cast<hsize_t>(columns_);
   const std::array<hsize_t, 3> extents{0, height, width};
   const std::array<hsize_t, 3> limits{H5S_UNLIMITED, height, width};
   const std::array<hsize_t, 3> chunk{1, height, width};
@@ -21,8 +20,8 @@ Hdf5ChunkWriter::Hdf5ChunkWriter(Hdf5File& file, std::string dataset, at::Scalar
   H5Pset_obj_track_times(creation.id(), false);
   H5Pset_chunk(creation.id(), 3, chunk.data());
   H5Pset_shuffle(creation.id());
-  H5Pset_deflate(creation.id(), static_cast<unsigned>(deflate_level));
-  const Hdf5Handle element = hdf5_type_of(type, file.name(), dataset_);
+  H5Pset_deflate(creation.id(), static_cast<unsigned>(layout.deflate_level));
+  const Hdf5Handle element = hdf5_type_of(layout.type, file.name(), dataset_);
   handle_ = Hdf5Handle(
       H5Dcreate2(file.id(), dataset_.c_str(), element.id(), space.id(), H5P_DEFAULT, creation.id(), H5P_DEFAULT));
   if (!handle_.is_open()) {

@@ -13,11 +13,17 @@
 
 namespace leda::storage {
 
+struct ChunkLayout {
+  at::ScalarType type = at::kShort;  // or kByte
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  int deflate_level = 0;
+};
+
 class Hdf5ChunkWriter {
  public:
-  // Types: int16 and uint8. The file must outlive the writer.
-  Hdf5ChunkWriter(Hdf5File& file, std::string dataset, at::ScalarType type, std::int64_t rows, std::int64_t columns,
-                  int deflate_level);
+  // The file must outlive the writer.
+  Hdf5ChunkWriter(Hdf5File& file, std::string dataset, const ChunkLayout& layout);
 
   void append(std::span<const std::byte> stored_chunk);
   std::int64_t num_slices() const { return num_slices_; }

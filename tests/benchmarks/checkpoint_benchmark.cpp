@@ -2,6 +2,7 @@
 
 #include <ATen/ops/arange.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

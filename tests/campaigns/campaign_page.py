@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "launch"))
 
-from support.revision import REPOSITORY, commit  # noqa: E402, F401: the commit is part of what a page says
+from support.revision import REPOSITORY, commit  # noqa: E402, F401 (the commit is part of what a page says)
 
 
 def say(text):

@@ -322,9 +322,8 @@ def named_ranks(output):
         is_blame = is_error or "mpirun noticed that process rank" in line
         if not is_blame or "MPI_ABORT was invoked" in line or "on rank 0 of" in line or "waits: data" in line:
             continue
-        line = re.sub(r"found by rank \d+", "", line)
-        line = line.split("waiting for it:")[0]
-        for numbers in re.findall(r"\branks? ((?:\d+(?:, | and )?)+)", line):
+        blame = re.sub(r"found by rank \d+", "", line).split("waiting for it:")[0]
+        for numbers in re.findall(r"\branks? ((?:\d+(?:, | and )?)+)", blame):
             blamed.update(map(int, re.findall(r"\d+", numbers)))
     return blamed
 
@@ -350,8 +349,9 @@ def table(rows, seconds):
         f"{time.strftime('%Y-%m-%d', time.gmtime())}",
         "",
         "Seconds are from the fault to the end of mpirun. Exit codes are mpirun's. \"Named\" are the ranks that the "
-        "output blames; calls left out or cut short, below the program, need only be blamed on some rank. After each fault the same command was started again; \"same\" means that it "
-        "finished with the undisturbed run's networks (and figures, stage 2) to the last bit.",
+        "output blames; calls left out or cut short, below the program, need only be blamed on some rank. After each "
+        "fault the same command was started again; \"same\" means that it finished with the undisturbed run's "
+        "networks (and figures, stage 2) to the last bit.",
         "",
         "| # | stage | ranks | rank | where | what | seconds | exit code | named | started again | verdict |",
         "|---|---|---|---|---|---|---|---|---|---|---|",

@@ -286,7 +286,8 @@ def table(rows, planned, scans, kinds, seconds, seed, command):
     ]
     for number, (case, outcome) in enumerate(rows, 1):
         lines.append(f"| {number} | {case.stage[-1]} | {case.ranks} | {str(case).split(': ', 1)[1]} | "
-                     f"{outcome.announced} | {', '.join(map(str, sorted(set(outcome.resumed))))} | {'; '.join(outcome.wrong) or 'passed'} |")
+                     f"{outcome.announced} | {', '.join(map(str, sorted(set(outcome.resumed))))} | "
+                     f"{'; '.join(outcome.wrong) or 'passed'} |")
     return "\n".join(lines) + "\n"
 
 

@@ -283,7 +283,7 @@ def elastic_row(move, outcome):
 def horizon_rows(horizons):
     for name, of_phases in horizons.items():
         for phase, (first, largest) in of_phases.items():
-            yield f"| {name} | {phase} | {first if first else f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
+            yield f"| {name} | {phase} | {first or f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
 
 
 def head_of(title, kind, outcomes, num_starts, head):

@@ -1,6 +1,7 @@
 #include "checkpoint/archive_files.hpp"
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace leda::checkpoint {

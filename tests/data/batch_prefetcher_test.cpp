@@ -47,7 +47,7 @@ void expect_same(const StepBatch& found, const StepBatch& expected) {
 TEST_F(Prefetcher, GivesWhatLoadingGivesFromAnyStepOn) {
   const BatchPlan plan{.global_batch = 5, .max_micro_batch = 2, .rank = 1, .size = 2};
   for (const int depth : {1, 3, 100}) {
-    BatchPrefetcher prefetcher(*loader_, order_, plan, 2, 9, depth);
+    BatchPrefetcher prefetcher(*loader_, order_, plan, {2, 9}, depth);
     for (std::int64_t step = 2; step < 9; ++step)
       expect_same(prefetcher.next(), load_step(*loader_, order_, plan, step));
     EXPECT_GE(prefetcher.seconds_waited(), 0.0);
@@ -93,7 +93,7 @@ TEST_F(Prefetcher, WhatLoadingThrowsIsThrownByNextAfterTheGoodSteps) {
   file.put('\x5a');
   file.close();
   const BatchPlan plan{.global_batch = 2, .max_micro_batch = 2};
-  BatchPrefetcher prefetcher(*loader_, order_, plan, 0, 20, 10);
+  BatchPrefetcher prefetcher(*loader_, order_, plan, {0, 20}, 10);
   for (std::int64_t step = 0; step < 3; ++step) EXPECT_EQ(prefetcher.next().step, step);
   for (int attempt = 0; attempt < 2; ++attempt) {
     EXPECT_THAT(test::refusal_message(base::ExitCode::data, [&] { prefetcher.next(); }), HasSubstr(name));
@@ -103,10 +103,10 @@ TEST_F(Prefetcher, WhatLoadingThrowsIsThrownByNextAfterTheGoodSteps) {
 TEST_F(Prefetcher, IsDestroyedAtAnyTimeWithoutHanging) {
   const BatchPlan plan{.global_batch = 4, .max_micro_batch = 4};
   for (int num_taken = 0; num_taken < 4; ++num_taken) {
-    BatchPrefetcher prefetcher(*loader_, order_, plan, 0, 1'000'000'000, 2);
+    BatchPrefetcher prefetcher(*loader_, order_, plan, {0, 1'000'000'000}, 2);
     for (int i = 0; i < num_taken; ++i) prefetcher.next();
   }
-  const BatchPrefetcher without_steps(*loader_, order_, plan, 5, 5, 2);
+  const BatchPrefetcher without_steps(*loader_, order_, plan, {5, 5}, 2);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "distributed/gradients/tree_sum.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/sin.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 #include "distributed/core/watched_communicator.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>

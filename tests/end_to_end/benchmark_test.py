@@ -103,7 +103,7 @@ class CheckpointBenchmark(unittest.TestCase):
         self.assertGreater(report["training"]["pause_seconds"], 0)
 
     def test_a_missed_target_is_called_so(self):
-        seconds = {name: 1.0 for name in ("plain_write", "save", "plain_read", "load", "verify", "snapshot")}
+        seconds = dict.fromkeys(("plain_write", "save", "plain_read", "load", "verify", "snapshot"), 1.0)
         entry = {"name": "one", "num_ranks": 1, "num_repeats": 1, "seconds": seconds, "share": {"save": 0.79, "load": 0.81},
                  "share_range": {"save": [0.7, 0.8], "load": [0.8, 0.9]}}
         page = "\n".join(checkpoint_page.store_section({"num_bytes": 1000, "store": [entry]}))

@@ -129,7 +129,7 @@ class DataProgram(JobTestCase):
         self.assert_done(run(self.command("split", input=quarter, output=sets, slices="0:8,10:14,16:20", gap=2)))
 
         found = {}
-        for part, wanted in (("train", range(0, 8)), ("validation", range(10, 14)), ("test", range(16, 20))):
+        for part, wanted in (("train", range(8)), ("validation", range(10, 14)), ("test", range(16, 20))):
             positions, normal_dose, low_dose = [], [], []
             for path in sorted((sets / part).glob("*.h5")):
                 with h5py.File(path) as shard:

@@ -1,5 +1,6 @@
 """A checkpoint of the published structure, imported, in stage 2 and in leda_explain; both stages with
-autoencoder.compatibility = published; and what is refused there. What the network computes: tests/model_files/published_weights_test.cpp."""
+autoencoder.compatibility = published; and what is refused there. What the network computes:
+tests/model_files/published_weights_test.cpp."""
 
 import json
 import subprocess

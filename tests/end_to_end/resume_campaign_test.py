@@ -11,7 +11,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / "support"), str(TESTS / "campaigns")]
 
-from leda_job import JobTestCase, checkpoints, run  # noqa: E402
+from leda_job import JobTestCase, run  # noqa: E402
 from resume_campaign import Campaign, losses_of  # noqa: E402
 from resume_cases import (ELASTIC_RANKS, REPRODUCIBLE, STAGES, STEPS, VARIANTS, Move, all_cases,  # noqa: E402
                           elastic_orders)

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/normal.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -42,14 +42,15 @@ class LaunchScripts(unittest.TestCase):
         return done.returncode, done.stdout
 
     def test_unknown_options_are_named(self):
-        for script in ("setup", "build", "quickstart", "verify_clean_install", "benchmark", "campaign", "run", "study"):
+        for script in ("setup", "build", "quickstart", "verify_clean_install", "benchmark", "campaign", "lint", "run",
+                       "study"):
             code, output = self.run_script(f"launch/{script}", "--no-such-option")
             self.assertEqual(code, 2, output)
             self.assertIn("--no-such-option", output)
 
     def test_help_is_the_comment_at_the_top(self):
         for script in ("setup", "build", "test", "quickstart", "head_ct", "verify_clean_install", "benchmark", "forecast",
-                       "campaign", "run", "study"):
+                       "campaign", "lint", "run", "study"):
             code, output = self.run_script(f"launch/{script}", "--help")
             self.assertEqual(code, 0, output)
             self.assertTrue(output.startswith(f"usage: launch/{script}"), output)

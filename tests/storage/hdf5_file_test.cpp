@@ -160,7 +160,7 @@ TEST(Hdf5ChunkWriter, ChunksLieInTheFileAsTheyWereHandedOver) {
   const std::vector<std::string> stored{"first chunk", "second one", "3"};
   {
     Hdf5File file = Hdf5File::create(path);
-    Hdf5ChunkWriter writer(file, "images", at::kShort, 4, 5, 4);
+    Hdf5ChunkWriter writer(file, "images", {at::kShort, 4, 5, 4});
     for (const std::string& chunk : stored) writer.append(std::as_bytes(std::span(chunk)));
     EXPECT_EQ(writer.num_slices(), 3);
   }

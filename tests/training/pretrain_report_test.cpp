@@ -1,5 +1,6 @@
 #include "training/stages/pretrain_report.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>

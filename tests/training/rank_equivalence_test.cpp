@@ -1,5 +1,6 @@
 // The same training on any number of ranks: losses, gradients and parameters of both stages, discriminator included.
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

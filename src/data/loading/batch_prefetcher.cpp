@@ -39,10 +39,9 @@ StepBatch load_step(const SliceLoader& loader, const EpochOrder& order, const Ba
 // Filled by one thread, emptied by another; what loading throws waits in it like a batch.
 class BatchPrefetcher::Queue {
  public:
-  Queue(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, std::int64_t first_step,
-        std::int64_t last_step, int depth)
-      : depth_(static_cast<std::size_t>(depth)), thread_([this, &loader, &order, plan, first_step, last_step] {
-          for (std::int64_t step = first_step; step < last_step && wait_for_room(); ++step) {
+  Queue(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, StepRange steps, int depth)
+      : depth_(static_cast<std::size_t>(depth)), thread_([this, &loader, &order, plan, steps] {
+          for (std::int64_t step = steps.begin; step < steps.end && wait_for_room(); ++step) {
             if (!fill(loader, order, plan, step)) return;
           }
         }) {
@@ -98,8 +97,8 @@ class BatchPrefetcher::Queue {
 };
 
 BatchPrefetcher::BatchPrefetcher(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan,
-                                 std::int64_t first_step, std::int64_t last_step, int queue_depth)
-    : queue_(std::make_unique<Queue>(loader, order, plan, first_step, last_step, queue_depth)) {}
+                                 StepRange steps, int queue_depth)
+    : queue_(std::make_unique<Queue>(loader, order, plan, steps, queue_depth)) {}
 
 BatchPrefetcher::~BatchPrefetcher() = default;
 

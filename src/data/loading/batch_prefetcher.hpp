@@ -29,11 +29,17 @@ struct StepBatch {
 // The step's batches, loaded here and now.
 StepBatch load_step(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, std::int64_t step);
 
+// [begin, end)
+struct StepRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
 class BatchPrefetcher {
  public:
-  // Steps [first_step, last_step), at most `queue_depth` >= 1 of them waiting. Loader and order must outlive it.
-  BatchPrefetcher(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, std::int64_t first_step,
-                  std::int64_t last_step, int queue_depth);
+  // At most `queue_depth` >= 1 of the steps wait. Loader and order must outlive it.
+  BatchPrefetcher(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, StepRange steps,
+                  int queue_depth);
   // Waits for the step being loaded, for no other.
   ~BatchPrefetcher();
   BatchPrefetcher(const BatchPrefetcher&) = delete;

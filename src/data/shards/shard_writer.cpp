@@ -61,8 +61,8 @@ class ShardWriter::Body {
     file_.write_text_attribute(kCreatorAttribute, creator_);
     for (const ImageField& field : kImageFields) {
       if (!has_image(shape_, field.name)) continue;
-      images_.push_back({field, storage::Hdf5ChunkWriter(file_, field.name, field.type, shape_.rows, shape_.columns,
-                                                         kShardDeflateLevel)});
+      const storage::ChunkLayout layout{field.type, shape_.rows, shape_.columns, kShardDeflateLevel};
+      images_.push_back({field, storage::Hdf5ChunkWriter(file_, field.name, layout)});
     }
   }
 

@@ -1,5 +1,6 @@
 #include "distributed/gradients/gradient_synchronizer.hpp"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_vector_norm.h>

@@ -36,6 +36,7 @@ struct NonFiniteGradient {
   std::string text() const;  // rank 1, parameter first.bias, step 41; rank 0 and 2 others, ...
 };
 
+// lint: what hooks note in the middle of backward, what leaves by it, and what ranks tell each other are one state
 class GradientSynchronizer {
  public:
   // Collective. Error(communication) if ranks hold different parameters or plans, Error(data) if the plan is not one

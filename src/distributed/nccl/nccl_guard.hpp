@@ -17,6 +17,7 @@
 
 namespace leda::distributed {
 
+// lint: what it watches, what its thread has seen, and what other threads tell it under one lock
 class NcclGuard {
  public:
   // Watches `stream` of the calling thread's device, device_index.

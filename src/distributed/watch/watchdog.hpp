@@ -33,6 +33,7 @@ struct WatchdogOptions {
   double timeout_seconds = 600.0;
 };
 
+// lint: clocks of one silence, which its thread adds up and judges together
 class Watchdog {
  public:
   // `end_job` is called once, on the watchdog's thread, with the verdict; in a program it does not return.

@@ -71,7 +71,7 @@ base::StopRequest TrainingLoop::run() {
 
 base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, logging::ProgressLine& progress) {
   const data::EpochOrder order(training_.num_slices(), plan_.seed);
-  data::BatchPrefetcher prefetcher(loader_, order, batches(), step_, plan_.num_steps,
+  data::BatchPrefetcher prefetcher(loader_, order, batches(), {step_, plan_.num_steps},
                                    static_cast<int>(context_.options.data.queue_depth));
   const auto due = [this](std::int64_t cadence) { return cadence > 0 && step_ % cadence == 0; };
   wait_at_interval_start_ = 0.0;
