@@ -167,8 +167,8 @@ class NonFiniteGradientRuns : public testing::Test {
     const auto stop_requested = [&] {
       return life.stop_after > 0 && ++asked >= life.stop_after ? base::StopRequest::run_again : base::StopRequest::none;
     };
-    TrainingLoop loop({"test", kNumSteps, 4, schedule_of(1e-3, kNumSteps, 4, options.training), 5}, stage, context,
-                      training, loader, store, log, stop_requested);
+    TrainingLoop loop({"test", kNumSteps, 4, schedule_of(1e-3, kNumSteps, 4, options.training), 5},
+                      {stage, context, loader, store, log, stop_requested});
     loop.run();
   }
 

@@ -72,7 +72,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
         return stop_after > 0 && ++asked >= stop_after ? base::StopRequest::run_again : base::StopRequest::none;
       };
       const LoopPlan plan{"test", kStepsOfRun, 5, schedule_of(2e-3, kStepsOfRun, 5, options.training), 5};
-      TrainingLoop loop(plan, *stage, context, training, loader, store, log, stop_requested);
+      TrainingLoop loop(plan, {*stage, context, loader, store, log, stop_requested});
       const base::StopRequest stop = loop.run();
       if (communicator.rank() == 0) outcome = stop;
     });

@@ -31,6 +31,8 @@ class SliceLoader {
   // catalogue must outlive the loader.
   SliceLoader(const ShardCatalogue& catalogue, const LoaderOptions& options);
 
+  const ShardCatalogue& catalogue() const { return *catalogue_; }
+
   // One image per sample; without samples 0 x 1 x h x w.
   ct::ImageBatch load(std::span<const SampleRef> samples) const;
   std::int64_t height() const;  // h, w: the crop, or the image

@@ -16,7 +16,9 @@
 #include "distributed/core/stop_agreement.hpp"
 #include "logging/progress_line.hpp"
 #include "logging/run_log.hpp"
+#include "training/loop/interval_statistics.hpp"
 #include "training/loop/loop_account.hpp"
+#include "training/loop/loop_state.hpp"
 #include "training/loop/save_cadence.hpp"
 #include "training/options/machine_facts.hpp"
 #include "training/stages/stage.hpp"
@@ -33,44 +35,60 @@ struct LoopPlan {
   std::string phase{};  // its folder's name, by which the ledger knows it over all starts
 };
 
+// What stands behind the progress line: the newest of each.
+struct ProgressFigures {
+  std::string interval;
+  std::string validation;
+};
+
+// What a loop works with: borrowed, and of one training.
+struct LoopParts {
+  Stage& stage;
+  const StageContext& context;
+  const data::SliceLoader& loader;  // of the training slices
+  checkpoint::CheckpointStore& store;
+  logging::RunLog& log;
+  // What this rank would like to do now.
+  std::function<base::StopRequest()> stop_requested;
+  // Whether its last checkpoint has to do without read-back and retention.
+  std::function<bool()> is_hasty = base::is_stop_hasty;
+};
+
 class TrainingLoop {
  public:
-  // `training` is the set that `loader` reads. `stop_requested` says what this rank would like to do now, `is_hasty`
-  // whether its last checkpoint has to do without read-back and retention.
-  TrainingLoop(LoopPlan plan, Stage& stage, const StageContext& context, const data::ShardCatalogue& training,
-               const data::SliceLoader& loader, checkpoint::CheckpointStore& store, logging::RunLog& log,
-               std::function<base::StopRequest()> stop_requested, std::function<bool()> is_hasty = base::is_stop_hasty);
+  TrainingLoop(LoopPlan plan, LoopParts parts);
 
   // Trains from the newest checkpoint, or from the start, to num_steps or to an agreed stop; either way the last state
   // is on disk when it returns. `none` means finished. Collective.
   base::StopRequest run();
 
  private:
-  class StepTime;
-  struct WaitShares {  // of the time of steps, 0 to 1
-    double data = 0.0;
-    double exposed_communication = 0.0;
+  // Of the state after progress_.step.
+  struct SaveState {
+    bool is_best_pending = false;  // the best so far and not yet marked so
+    bool is_saved = false;         // on disk, for all the ranks know
+    bool is_due = false;
+    bool has_said_put_off = false;
   };
 
   // False where there is no checkpoint.
   bool restore();
-  // From step_ to the end or an agreed stop.
+  void say_resumed(const MachineFacts& machine_before) const;
+  // From progress_.step to the end or an agreed stop.
   base::StopRequest train(distributed::StopAgreement& agreement, logging::ProgressLine& progress);
   data::BatchPlan batches() const;
   LossReport train_step(data::BatchPrefetcher& prefetcher);
   base::StopRequest agree_on_stop(distributed::StopAgreement& agreement);
-  double seconds_blocked() const;
   void settle_updates();
   bool may_roll_back(const NonFiniteGradientError& fault);
   base::StopRequest roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement);
-  void add_report(const LossReport& report);
-  std::vector<logging::Scalar> interval_means();
   void log_interval(const data::BatchPrefetcher& prefetcher);
-  WaitShares wait_shares(const data::BatchPrefetcher& prefetcher) const;
   void account_for_interval(const WaitShares& shares);
   // What was agreed on meanwhile; where that is a stop, the step has yet to be validated.
   base::StopRequest validate(distributed::StopAgreement& agreement);
-  bool is_finished() const { return step_ == plan_.num_steps && !is_validation_pending_; }
+  bool is_at_end() const { return progress_.step >= plan_.num_steps; }
+  bool is_finished() const { return progress_.step == plan_.num_steps && !progress_.is_validation_pending; }
+  std::int64_t steps_per_epoch() const;
   // Of a step whose validation a stop came into: before anything else. Another stop may come into it again.
   base::StopRequest catch_up_on_validation(distributed::StopAgreement& agreement);
   void take_validation(const ValidationReport& report);
@@ -84,40 +102,17 @@ class TrainingLoop {
   void save_before_leaving(bool is_hasty);
 
   LoopPlan plan_;
-  Stage& stage_;
-  const StageContext& context_;
-  const data::ShardCatalogue& training_;
-  const data::SliceLoader& loader_;
-  checkpoint::CheckpointStore& store_;
-  logging::RunLog& log_;
-  std::function<base::StopRequest()> stop_requested_;
-  std::function<bool()> is_hasty_;
+  LoopParts parts_;
   LoopAccount account_;
   SaveCadence cadence_;
   MachineFacts machine_;  // of this start
-
-  std::int64_t step_ = 0;  // updates made
+  base::Stopwatch since_start_;
   std::int64_t num_restarts_ = 0;
-  double best_criterion_ = 0.0;
-  std::int64_t best_step_ = -1;
-  bool is_best_pending_ = false;        // step_ is the best so far and not yet marked so
-  bool is_saved_ = false;               // the state of step_ is on disk, for all the ranks know
-  bool is_validation_pending_ = false;  // of step_
-  bool is_save_due_ = false;
-  bool has_said_put_off_ = false;
+  LoopProgress progress_;
+  SaveState save_;
   std::set<std::int64_t> rolled_back_steps_;
-
-  // Of the current logging interval.
-  std::vector<std::string> report_names_;
-  std::vector<at::Tensor> interval_reports_;  // by step: float64 [names, samples or 1], this rank's parts
-  std::int64_t interval_images_ = 0;
-  double interval_start_seconds_ = 0.0;
-  double wait_at_interval_start_ = 0.0;
-  double interval_step_seconds_ = 0.0;
-  double interval_blocked_seconds_ = 0.0;
-  std::string figures_;
-  std::string validation_figures_;
-  base::Stopwatch stopwatch_;
+  IntervalStatistics interval_;
+  ProgressFigures figures_;
 };
 
 }  // namespace leda::training

@@ -62,17 +62,25 @@ std::string run_identity(const Stage& stage, const LoopPlan& plan) {
   return fmt::format("{}; seed {}, global batch {}", stage.identity(), plan.seed, plan.global_batch);
 }
 
+// What a job is given to work with; it outlives the job.
+struct JobSurroundings {
+  distributed::Communicator& communicator;
+  distributed::RankWatch& watch;
+  logging::Console& console;
+  logging::GoodputLedger& ledger;
+  TimeLimit& time_limit;
+};
+
 class Job {
  public:
-  Job(const JobOptions& options, distributed::Communicator& communicator, distributed::RankWatch& watch,
-      logging::Console& console, fs::path run_folder, logging::GoodputLedger& ledger, TimeLimit& time_limit)
+  Job(const JobOptions& options, fs::path run_folder, const JobSurroundings& around)
       : options_(options),
-        placement_(options.run.device, communicator, device_options(options, watch)),
+        placement_(options.run.device, around.communicator, device_options(options, around.watch)),
         communicator_(placement_.communicator()),
-        console_(console),
+        console_(around.console),
         run_folder_(std::move(run_folder)),
-        ledger_(ledger),
-        time_limit_(time_limit),
+        ledger_(around.ledger),
+        time_limit_(around.time_limit),
         window_(ct::window_of(options.data.window)),
         settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat, placement_.device(),
                   options.run.seed} {}
@@ -218,7 +226,12 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
                              communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
   }
   const StageContext stage_context = context(plan.seed, &trace);
-  TrainingLoop loop(plan, stage, stage_context, data_->train, loader, store, log, [this] { return requested_stop(); });
+  TrainingLoop loop(plan, {.stage = stage,
+                           .context = stage_context,
+                           .loader = loader,
+                           .store = store,
+                           .log = log,
+                           .stop_requested = [this] { return requested_stop(); }});
   return loop.run();
 }
 
@@ -464,7 +477,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
                         .end_of_nodes = this_batch_job.end,
                         .margin_seconds = options.run.margin_seconds},
                        base::unix_seconds);
-  Job job(options, communicator, watch, console, run_folder, *ledger, time_limit);
+  Job job(options, run_folder, {communicator, watch, console, *ledger, time_limit});
   if (const StopRequest stop = job.prepare_data(); stop != StopRequest::none) {
     const ExitCode code = job.leave(stop);
     ledger->finish(static_cast<int>(code));

@@ -29,6 +29,14 @@ losses::TokenTermOptions token_term_of(const LedaOptions& leda) {
           .temperature = leda.token_temperature};
 }
 
+AdamOptions adam_of(const DenoiserTrainingOptions& training) { return {training.beta1, training.beta2}; }
+
+LearningRateSchedule schedule_of(const JobOptions& options) {
+  const DenoiserTrainingOptions& training = options.denoiser_training;
+  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
+  return leda::training::schedule_of(training.learning_rate, training.num_steps, batch, options.training);
+}
+
 }  // namespace
 
 bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
@@ -40,7 +48,9 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
     : context_(context),
       leda_weight_(leda_weight),
       autoencoder_(std::move(autoencoder)),
-      denoiser_(models::make_denoiser(context.options.denoiser, context.settings)) {
+      denoiser_(models::make_denoiser(context.options.denoiser, context.settings)),
+      trained_({"denoiser."}, denoiser_->tensors(), adam_of(context.options.denoiser_training),
+               schedule_of(context.options), context) {
   const JobOptions& options = context_.options;
   const DenoiserTrainingOptions& training = options.denoiser_training;
   check_image_sides(context_.validation, 0, denoiser_->size_multiple(), denoiser_->smallest_size(), "the denoiser");
@@ -69,16 +79,6 @@ DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
     const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
     token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
   }
-  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
-  schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
-  updater_ = make_updater(plan_for(denoiser_->tensors().parameters, options.distributed));
-}
-
-std::unique_ptr<ParameterUpdater> DenoiserStage::make_updater(distributed::BucketPlan plan) {
-  const DenoiserTrainingOptions& training = context_.options.denoiser_training;
-  return std::make_unique<ParameterUpdater>(denoiser_->tensors().parameters,
-                                            update_options_of(context_.options, {training.beta1, training.beta2}),
-                                            std::move(plan), context_.communicator, context_.trace);
 }
 
 at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch,
@@ -125,12 +125,12 @@ LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
         std::vector<TermGradients::Term>{{"mse", 1.0}, {"leda_token", token_weight}, {"leda_feature", leda_weight_}},
         batch.global_count, context_.communicator, context_.settings.device);
   }
-  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
+  trained_.begin_step(batch, num_micro_batches);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
     const at::Tensor total = loss(batch.micro_batches[i], static_cast<double>(batch.global_count), i, report);
-    updater_->accumulate(total, i + 1 == num_micro_batches);
+    trained_.accumulate(total, i + 1 == num_micro_batches);
   }
-  const Update update = updater_->update(schedule_.rate(batch.step));
+  const Update update = trained_.update();
   report.set_shared("gradient_norm", update.gradient_norm);
   report.set_shared(kSkippedUpdates, update.is_skipped);
   return report.entries();
@@ -138,7 +138,7 @@ LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
 
 std::vector<SkippedUpdates> DenoiserStage::settle_updates() {
   std::vector<SkippedUpdates> skipped;
-  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+  trained_.settle(skipped);
   return skipped;
 }
 
@@ -201,9 +201,7 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
 
 StageState DenoiserStage::state() const {
   StageState state;
-  model_files::append_network("denoiser.", denoiser_->tensors(), state.networks);
-  updater_->optimiser().append_state("denoiser.", state.optimisers);
-  state.facts = {{"bucket_plan", updater_->plan().text()}};
+  trained_.append_state(state);
   if (autoencoder_) {
     state.facts.emplace_back("autoencoder_checksum", autoencoder_->checksum);
     state.facts.emplace_back("codebook_hash", language::codebook_hash(autoencoder_->autoencoder->codebook()));
@@ -213,12 +211,7 @@ StageState DenoiserStage::state() const {
 }
 
 void DenoiserStage::load_state(const StageState& state) {
-  model_files::load_network("denoiser.", state.networks, denoiser_->tensors(), "the checkpoint");
   for (const auto& [name, text] : state.facts) {
-    if (name == "bucket_plan") {
-      updater_.reset();  // its hooks leave before the new ones are attached
-      updater_ = make_updater(distributed::BucketPlan::from_text(text));
-    }
     if (name == "autoencoder_checksum" && autoencoder_ && text != autoencoder_->checksum) {
       throw base::ErrorOnAllRanks(base::ExitCode::data,
                                   {.what = "the autoencoder is not the one this run began with",
@@ -227,7 +220,7 @@ void DenoiserStage::load_state(const StageState& state) {
                                    .remedy = "restore the file that leda.autoencoder named, or use --new-run"});
     }
   }
-  updater_->optimiser().load_state("denoiser.", state.optimisers);
+  trained_.load_state(state);
 }
 
 std::string DenoiserStage::identity() const {

@@ -13,7 +13,7 @@
 #include "training/stages/stage_context.hpp"
 #include "training/stages/step_report.hpp"
 #include "training/stages/term_gradients.hpp"
-#include "training/update/parameter_updater.hpp"
+#include "training/stages/trained_network.hpp"
 
 namespace leda::training {
 
@@ -42,15 +42,13 @@ class DenoiserStage : public Stage {
  private:
   // The total of one micro-batch, divided by the images of all ranks.
   at::Tensor loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch, StepReport& report);
-  std::unique_ptr<ParameterUpdater> make_updater(distributed::BucketPlan plan);
   bool is_logged(std::int64_t step) const;
 
   StageContext context_;
   double leda_weight_;
   std::optional<model_files::AutoencoderFile> autoencoder_;
   std::unique_ptr<models::Denoiser> denoiser_;
-  LearningRateSchedule schedule_;
-  std::unique_ptr<ParameterUpdater> updater_;
+  TrainedNetwork trained_;
   at::Tensor token_agreement_;                   // [levels, 2] over the interval; undefined without an autoencoder
   std::optional<TermGradients> term_gradients_;  // of a step that is logged, with an autoencoder
 };

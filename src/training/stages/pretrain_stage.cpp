@@ -49,10 +49,6 @@ std::unique_ptr<models::PatchDiscriminator> make_discriminator(const JobOptions&
   return std::make_unique<models::PatchDiscriminator>(options.discriminator, settings);
 }
 
-void set_trained(models::TensorTable& table, bool trained) {
-  for (models::NamedTensor& parameter : table.parameters) parameter.tensor.set_requires_grad(trained);
-}
-
 // One image's loss must not depend on the images beside it, or its gradient depends on how they are shared out.
 void require_separable(const JobOptions& options) {
   if (!options.distributed.reproducible || options.adversarial.weight == 0.0) return;
@@ -126,22 +122,16 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
                                options.words, autoencoder_.options().strides.size(), std::move(*word_scores));
   }
   const AutoencoderTrainingOptions& training = options.autoencoder_training;
+  const AdamOptions adam{training.beta1, training.beta2};
   const std::int64_t batch = global_batch_of(training.global_batch, options.training);
-  schedule_ = schedule_of(training.learning_rate, training.num_steps, batch, options.training);
-  discriminator_schedule_ = schedule_of(options.adversarial.learning_rate, training.num_steps, batch, options.training);
-  const auto plan = [&](const models::TensorTable& table) { return plan_for(table.parameters, options.distributed); };
-  updater_ = make_updater(autoencoder_.tensors(), plan(autoencoder_.tensors()));
+  const auto schedule = [&](double rate) { return schedule_of(rate, training.num_steps, batch, options.training); };
+  trained_autoencoder_.emplace(NetworkNames{"autoencoder."}, autoencoder_.tensors(), adam,
+                               schedule(training.learning_rate), context_);
   if (has_discriminator()) {
-    discriminator_updater_ = make_updater(discriminator_->tensors(), plan(discriminator_->tensors()));
+    trained_discriminator_.emplace(NetworkNames{"discriminator.", "discriminator_bucket_plan"},
+                                   discriminator_->tensors(), adam, schedule(options.adversarial.learning_rate),
+                                   context_);
   }
-}
-
-std::unique_ptr<ParameterUpdater> PretrainStage::make_updater(const models::TensorTable& table,
-                                                              distributed::BucketPlan plan) const {
-  const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
-  return std::make_unique<ParameterUpdater>(table.parameters,
-                                            update_options_of(context_.options, {training.beta1, training.beta2}),
-                                            std::move(plan), context_.communicator, context_.trace);
 }
 
 bool PretrainStage::adversarial_at(std::int64_t step) const {
@@ -248,31 +238,31 @@ double PretrainStage::num_weights(const data::StepBatch& batch) const {
 at::Tensor PretrainStage::update_autoencoder(const data::StepBatch& batch, bool adversarial,
                                              std::vector<Reconstruction>& reconstructions, StepReport& report) {
   // The discriminator judges here but does not learn: its hooks must stay silent.
-  if (has_discriminator()) set_trained(discriminator_->tensors(), false);
+  if (has_discriminator()) trained_discriminator_->set_trained(false);
   const std::size_t num_micro_batches = reconstructions.size();
-  updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
+  trained_autoencoder_->begin_step(batch, num_micro_batches);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
     const at::Tensor total = autoencoder_loss(batch, i, adversarial, reconstructions[i], report);
-    updater_->accumulate(total, i + 1 == num_micro_batches);
+    trained_autoencoder_->accumulate(total, i + 1 == num_micro_batches);
   }
-  const Update update = updater_->update(schedule_.rate(batch.step));
+  const Update update = trained_autoencoder_->update();
   report.set_shared("gradient_norm", update.gradient_norm);
   return update.is_skipped;
 }
 
 at::Tensor PretrainStage::update_discriminator(const data::StepBatch& batch,
                                                const std::vector<Reconstruction>& reconstructions, StepReport& report) {
-  set_trained(discriminator_->tensors(), true);
-  discriminator_updater_->begin_step(batch.step, static_cast<int>(reconstructions.size()), batch.global_count);
+  trained_discriminator_->set_trained(true);
+  trained_discriminator_->begin_step(batch, reconstructions.size());
   for (std::size_t i = 0; i < reconstructions.size(); ++i) {
     const at::Tensor real = discriminator_->logits(reconstructions[i].normal_dose, true, sum_over_ranks_);
     const at::Tensor fake = discriminator_->logits(reconstructions[i].reconstructed, true, sum_over_ranks_);
     const at::Tensor loss =
         losses::discriminator_hinge_loss(real, fake).sum() / static_cast<double>(batch.global_count);
-    discriminator_updater_->accumulate(loss, i + 1 == reconstructions.size());
+    trained_discriminator_->accumulate(loss, i + 1 == reconstructions.size());
     report.add("discriminator", i, loss);
   }
-  return discriminator_updater_->update(discriminator_schedule_.rate(batch.step)).is_skipped;
+  return trained_discriminator_->update().is_skipped;
 }
 
 LossReport PretrainStage::train_step(const data::StepBatch& batch) {
@@ -302,9 +292,8 @@ LossReport PretrainStage::train_step(const data::StepBatch& batch) {
 
 std::vector<SkippedUpdates> PretrainStage::settle_updates() {
   std::vector<SkippedUpdates> skipped;
-  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
-  if (!has_discriminator()) return skipped;
-  if (auto updates = discriminator_updater_->settle()) skipped.push_back(*std::move(updates));
+  trained_autoencoder_->settle(skipped);
+  if (has_discriminator()) trained_discriminator_->settle(skipped);
   return skipped;
 }
 
@@ -368,35 +357,15 @@ void PretrainStage::check_codebook_is_frozen() const {
 StageState PretrainStage::state() const {
   check_codebook_is_frozen();
   StageState state;
-  model_files::append_network("autoencoder.", autoencoder_.tensors(), state.networks);
-  updater_->optimiser().append_state("autoencoder.", state.optimisers);
-  state.facts = {{"codebook_hash", codebook_hash_}, {"bucket_plan", updater_->plan().text()}};
-  if (has_discriminator()) {
-    model_files::append_network("discriminator.", discriminator_->tensors(), state.networks);
-    discriminator_updater_->optimiser().append_state("discriminator.", state.optimisers);
-    state.facts.emplace_back("discriminator_bucket_plan", discriminator_updater_->plan().text());
-  }
+  trained_autoencoder_->append_state(state);
+  if (has_discriminator()) trained_discriminator_->append_state(state);
+  state.facts.emplace_back("codebook_hash", codebook_hash_);
   return state;
 }
 
 void PretrainStage::load_state(const StageState& state) {
-  const auto restore = [&](const std::string& prefix, models::TensorTable& table, const std::string& plan_name) {
-    set_trained(table, true);
-    model_files::load_network(prefix, state.networks, table, "the checkpoint");
-    std::string plan;
-    for (const auto& [name, text] : state.facts) {
-      if (name == plan_name) plan = text;
-    }
-    auto updater = make_updater(table, distributed::BucketPlan::from_text(plan));
-    updater->optimiser().load_state(prefix, state.optimisers);
-    return updater;
-  };
-  updater_.reset();  // its hooks leave before the new ones are attached
-  updater_ = restore("autoencoder.", autoencoder_.tensors(), "bucket_plan");
-  if (has_discriminator()) {
-    discriminator_updater_.reset();
-    discriminator_updater_ = restore("discriminator.", discriminator_->tensors(), "discriminator_bucket_plan");
-  }
+  trained_autoencoder_->load_state(state);
+  if (has_discriminator()) trained_discriminator_->load_state(state);
   check_codebook_is_frozen();
 }
 

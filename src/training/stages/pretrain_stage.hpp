@@ -21,7 +21,7 @@
 #include "training/stages/stage.hpp"
 #include "training/stages/stage_context.hpp"
 #include "training/stages/step_report.hpp"
-#include "training/update/parameter_updater.hpp"
+#include "training/stages/trained_network.hpp"
 
 namespace leda::training {
 
@@ -56,7 +56,6 @@ class PretrainStage : public Stage {
 
   bool has_discriminator() const { return discriminator_ != nullptr; }
   bool adversarial_at(std::int64_t step) const;
-  std::unique_ptr<ParameterUpdater> make_updater(const models::TensorTable& table, distributed::BucketPlan plan) const;
   // Of this rank's shares in the means over the global batch.
   at::Tensor adaptive_weight(const at::Tensor& nll, const at::Tensor& generator, std::int64_t global_count) const;
   // How many adaptive weights all ranks report in a step.
@@ -89,10 +88,8 @@ class PretrainStage : public Stage {
   language::CandidateWords candidate_words_;
   std::optional<language::ScoredCandidates> scored_candidates_;
   language::TokenUsage usage_;
-  LearningRateSchedule schedule_;
-  LearningRateSchedule discriminator_schedule_;
-  std::unique_ptr<ParameterUpdater> updater_;
-  std::unique_ptr<ParameterUpdater> discriminator_updater_;
+  std::optional<TrainedNetwork> trained_autoencoder_;  // there once constructed
+  std::optional<TrainedNetwork> trained_discriminator_;
 };
 
 }  // namespace leda::training
