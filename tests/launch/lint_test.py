@@ -187,7 +187,7 @@ class Lint(unittest.TestCase):
             self.assertEqual(self.run_tool(*git, *command).returncode, 0)
         code, output = self.lint("--only", "links", "--tidy", "HEAD")
         self.assertEqual(code, 0, output)
-        self.assertIn("0 files changed since HEAD", output)
+        self.assertIn("0 files of src/ changed since HEAD", output)
         self.write("src/room/door.cpp", CLEAN_TREE["src/room/door.cpp"].replace("}  //", "int BadName() { return 0; }\n\n}  //"))
         code, output = self.lint("--only", "links", "--tidy", "HEAD")
         self.assertEqual(code, 1, output)
