@@ -21,10 +21,6 @@ void RunLog::write(std::int64_t step, std::span<const Scalar> scalars, const std
   if (tensorboard_) warn_on_failure([&] { tensorboard_->scalars(step, scalars); });
 }
 
-void RunLog::image(std::int64_t step, const std::string& tag, std::string_view png, int width, int height) {
-  if (tensorboard_) warn_on_failure([&] { tensorboard_->image(step, tag, png, width, height); });
-}
-
 void RunLog::warn_on_failure(const std::function<void()>& action) {
   try {
     action();

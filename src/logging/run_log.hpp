@@ -8,7 +8,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
 
 #include "logging/console.hpp"
 #include "logging/json_lines_log.hpp"
@@ -22,7 +21,6 @@ class RunLog {
   RunLog(Console& console, const std::filesystem::path& folder, bool writes_tensorboard = true);
 
   void write(std::int64_t step, std::span<const Scalar> scalars, const std::string& event = "");
-  void image(std::int64_t step, const std::string& tag, std::string_view png, int width, int height);
 
  private:
   void warn_on_failure(const std::function<void()>& action);

@@ -109,13 +109,6 @@ std::string tensorboard_scalar_event(double wall_time, std::int64_t step, std::s
   return event_with_summary(wall_time, step, values);
 }
 
-std::string tensorboard_image_event(double wall_time, std::int64_t step, const std::string& tag, std::string_view png,
-                                    int width, int height) {
-  constexpr int kValue = 1, kTag = 1, kImage = 4, kHeight = 1, kWidth = 2, kEncoded = 4;
-  const std::string image = varint_field(kHeight, height) + varint_field(kWidth, width) + bytes_field(kEncoded, png);
-  return event_with_summary(wall_time, step, bytes_field(kValue, bytes_field(kTag, tag) + bytes_field(kImage, image)));
-}
-
 TensorBoardLog::TensorBoardLog(const std::filesystem::path& folder) : file_(make_event_file(folder)) {
   file_.append(tensorboard_record(tensorboard_version_event(base::unix_seconds())));
 }
@@ -123,10 +116,6 @@ TensorBoardLog::TensorBoardLog(const std::filesystem::path& folder) : file_(make
 void TensorBoardLog::scalars(std::int64_t step, std::span<const Scalar> scalars) {
   if (scalars.empty()) return;
   file_.append(tensorboard_record(tensorboard_scalar_event(base::unix_seconds(), step, scalars)));
-}
-
-void TensorBoardLog::image(std::int64_t step, const std::string& tag, std::string_view png, int width, int height) {
-  file_.append(tensorboard_record(tensorboard_image_event(base::unix_seconds(), step, tag, png, width, height)));
 }
 
 }  // namespace leda::logging

@@ -20,9 +20,6 @@ class TensorBoardLog {
   explicit TensorBoardLog(const std::filesystem::path& folder);
 
   void scalars(std::int64_t step, std::span<const Scalar> scalars);
-  // `png` is the encoded file.
-  void image(std::int64_t step, const std::string& tag, std::string_view png, int width, int height);
-
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
@@ -35,7 +32,4 @@ std::uint32_t masked_crc32c(std::string_view bytes);
 std::string tensorboard_record(std::string_view payload);
 std::string tensorboard_version_event(double wall_time);
 std::string tensorboard_scalar_event(double wall_time, std::int64_t step, std::span<const Scalar> scalars);
-std::string tensorboard_image_event(double wall_time, std::int64_t step, const std::string& tag, std::string_view png,
-                                    int width, int height);
-
 }  // namespace leda::logging

@@ -140,9 +140,4 @@ void write_panels_png(const std::filesystem::path& path, const std::vector<std::
   write_png(path, draw_panels(rows, title));
 }
 
-void write_comparison_png(const std::filesystem::path& path, const std::vector<PanelImage>& images,
-                          const std::string& title) {
-  write_panels_png(path, {images}, title);
-}
-
 }  // namespace leda::pictures

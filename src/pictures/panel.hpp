@@ -38,8 +38,4 @@ at::Tensor draw_panels(const std::vector<std::vector<PanelImage>>& rows, const s
 void write_panels_png(const std::filesystem::path& path, const std::vector<std::vector<PanelImage>>& rows,
                       const std::string& title);
 
-// One row: low dose | denoised | normal dose | difference, say.
-void write_comparison_png(const std::filesystem::path& path, const std::vector<PanelImage>& images,
-                          const std::string& title);
-
 }  // namespace leda::pictures

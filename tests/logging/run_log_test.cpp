@@ -42,7 +42,6 @@ TEST_F(RunLogTest, TensorBoardCanBeLeftOut) {
   Console console(0, said_, said_);
   RunLog log(console, folder_.path(), false);
   log.write(1, scalars_);
-  log.image(1, "panel", "png", 1, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "tensorboard"));
 }
 
@@ -50,7 +49,6 @@ TEST_F(RunLogTest, OtherRanksTouchNothing) {
   Console console(1, said_, said_);
   RunLog log(console, folder_.path() / "run");
   log.write(1, scalars_);
-  log.image(1, "panel", "png", 1, 1);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
 }
 
@@ -59,7 +57,6 @@ TEST_F(RunLogTest, AFolderThatCannotBeWrittenIsOneWarning) {
   std::ofstream(folder_.path() / "file") << "in the way";
   RunLog log(console, folder_.path() / "file" / "run");
   for (int step = 0; step < 3; ++step) log.write(step, scalars_);
-  log.image(3, "panel", "png", 1, 1);
   const std::string text = said();
   EXPECT_THAT(text, testing::StartsWith("warning: the run goes on without complete logs: the log file "));
   EXPECT_EQ(text.find("warning", 1), std::string::npos);

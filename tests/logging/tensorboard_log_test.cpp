@@ -37,14 +37,12 @@ TEST(TensorBoardFormat, RecordsMatchTheKnownBytes) {
 
 TEST(TensorBoardLog, TensorBoardReadsWhatIsWritten) {
   const test::TemporaryFolder folder;
-  const std::string png("\x89PNG not decoded by the reader\0\xff", 33);
   {
     TensorBoardLog log(folder.path() / "new" / "tensorboard");
     for (const std::int64_t step : {0, 300, 5000000}) {
       const std::vector<Scalar> scalars{{"denoise/loss", 0.25 * static_cast<double>(step + 1)}, {"rate", -1e-5}};
       log.scalars(step, scalars);
     }
-    log.image(300, "panel", png, 640, 129);
   }
   const auto result = test::run_command(fmt::format("{} {}/tests/logging/read_tensorboard.py {}", LEDA_TEST_PYTHON,
                                                     LEDA_SOURCE_FOLDER, (folder.path() / "new/tensorboard").string()));
@@ -53,7 +51,6 @@ TEST(TensorBoardLog, TensorBoardReadsWhatIsWritten) {
   EXPECT_EQ(seen.at("scalars").at("denoise/loss"),
             nlohmann::json::parse("[[0,0.25],[300,75.25],[5000000,1250000.25]]"));
   EXPECT_EQ(seen.at("scalars").at("rate").size(), 3u);
-  EXPECT_EQ(seen.at("images").at("panel"), nlohmann::json::array({300, 640, 129, hex(png)}));
 }
 
 TEST(TensorBoardLog, TwoLogsInOneFolderAreTwoFiles) {
