@@ -105,6 +105,12 @@ class NetworkFiles : public testing::Test {
   std::unique_ptr<models::Denoiser> denoiser;
 };
 
+TEST_F(NetworkFiles, HowManyWordsAreScoredAtATimeIsTheLoadersChoice) {
+  EXPECT_EQ(load_autoencoder(autoencoder_path, {}, 7).autoencoder->options().vocabulary_tile, 7);
+  EXPECT_EQ(load_autoencoder(autoencoder_path, {}).autoencoder->options().vocabulary_tile,
+            models::AutoencoderOptions{}.vocabulary_tile);
+}
+
 TEST_F(NetworkFiles, AutoencoderComesBackWithValuesOptionsAndWindow) {
   const AutoencoderFile file = load_autoencoder(autoencoder_path, {at::kDouble, at::kCPU, 99});
   expect_equal_tables(file.autoencoder->tensors(), autoencoder.tensors(), at::kDouble);
