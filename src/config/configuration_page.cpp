@@ -2,16 +2,16 @@
 
 #include <fmt/format.h>
 
-#include "config/job_option_table.hpp"
-#include "config/option_table.hpp"
-#include "training/run/run_options_file.hpp"
+#include <vector>
+
+#include "config/program_pages.hpp"
 
 namespace leda::config {
 namespace {
 
 constexpr const char* kIntroduction = R"(# Configuration
 
-This page is made from the program's own option table; a test fails when the two differ.
+This page is made from the programs' own option tables; a test fails when they differ.
 
 An option is a name, `section.name`. Its value comes from, in rising precedence:
 
@@ -22,19 +22,20 @@ An option is a name, `section.name`. Its value comes from, in rising precedence:
 
 An option file holds a line `section.name = value` for each option it sets; `#` begins a comment, and below a heading
 `[section]` the names stand without their section. `leda_dist_train --dump-config` prints a complete file. Names are
-never abbreviated. An unknown name, a value of the wrong kind and a name given twice in one place end the job with code
-10, before anything is read or written. Numbers have a decimal point in every locale; lists have commas: `16,4,1`.
+never abbreviated. An unknown name, a value of the wrong kind or out of its range, and a name given twice in one place
+end the job with code 10, before anything is read or written. Numbers have a decimal point in every locale; lists have
+commas: `16,4,1`.
 
-Beside the options there are actions: `--help`, `--version`, `--dump-config`, `--config FILE`, `--dry-run`, `--new-run`,
-`--report`; `leda_dist_train --help` explains them.
+Beside the options, all programs and the commands of `leda_data` take `--help` (one screen), `--help SECTION`,
+`--help all`, `--version`, `--config FILE` (or `--config=FILE`), `--dump-config` and `--quiet`; `leda_dist_train` takes
+`--dry-run`, `--new-run` and `--report` as well. After `source launch/environment` there are man pages
+(`man leda_dist_train`) and, in bash, completion; both are made from these tables, too.
 
 A run keeps its options in `options.cfg` of its folder. When it is resumed, only options marked *resume* may have other
 values; the others are refused by name, and `--new-run` starts a run with the new values beside the old one.
 
 The column *embedded job* is filled where that job differs from the default.
 )";
-
-std::string section_of(const std::string& key) { return key.substr(0, key.find('.')); }
 
 std::string code(const std::string& text) { return text.empty() ? "(empty)" : "`" + text + "`"; }
 
@@ -44,27 +45,42 @@ std::string table_cell(const std::string& text) {
   return cell;
 }
 
+std::string job_tables(const ProgramPages& pages) {
+  std::string text;
+  for (const SectionDescription& section : pages.sections) {
+    text +=
+        fmt::format("\n## {}\n\nOf {}.\n\n| option | kind | default | embedded job | | |\n|---|---|---|---|---|---|\n",
+                    section.name, section.description);
+    for (const OptionDescription& option : pages.options) {
+      if (option.section() != section.name) continue;
+      text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", option.key, option.kind, code(option.default_text),
+                          option.text != option.default_text ? code(option.text) : "",
+                          option.may_change_on_resume ? "resume" : "", table_cell(option.description));
+    }
+  }
+  return text;
+}
+
+std::string program_table(const ProgramPages& pages) {
+  std::string text = fmt::format("\n### {}\n\n{}: {}. {}\n", pages.program.name, pages.program.name,
+                                 pages.program.summary, pages.program.description);
+  if (pages.options.empty()) return text;
+  text += "\n| option | kind | default | |\n|---|---|---|---|\n";
+  for (const OptionDescription& option : pages.options) {
+    text += fmt::format("| `{}` | {} | {} | {} |\n", option.key, option.kind, code(option.default_text),
+                        table_cell(option.description));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string configuration_page() {
-  training::JobOptions job;
-  OptionTable table;
-  bind_job_options(table, job);
-  table.parse_text(embedded_job(), "the embedded job");
-
   std::string page = kIntroduction;
-  std::string section;
-  for (const OptionDescription& option : table.descriptions()) {
-    if (section_of(option.key) != section) {
-      section = section_of(option.key);
-      page += fmt::format("\n## {}\n\n| option | kind | default | embedded job | | |\n|---|---|---|---|---|---|\n",
-                          section);
-    }
-    const bool differs = option.text != option.default_text;
-    page += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", option.key, option.kind, code(option.default_text),
-                        differs ? code(option.text) : "", training::may_change_on_resume(option.key) ? "resume" : "",
-                        table_cell(option.description));
-  }
+  const std::vector<ProgramPages> programs = all_program_pages();
+  page += job_tables(programs.front());
+  page += "\n## Options of the other programs\n";
+  for (std::size_t i = 1; i < programs.size(); ++i) page += program_table(programs[i]);
   return page;
 }
 

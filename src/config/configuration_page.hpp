@@ -1,5 +1,5 @@
-// docs/configuration.md, made from the option table: every option of leda_dist_train with its kind, its default, and
-// its value in the embedded job where that is another one.
+// docs/configuration.md, made from the option tables: every option with its kind and its default; those of
+// leda_dist_train by section, with their value in the embedded job where that is another one.
 #pragma once
 
 #include <string>

@@ -27,11 +27,12 @@ std::string trimmed(const std::string& text) {
 
 // from_chars: the same in every locale, and no silent acceptance of "12abc".
 template <typename Number>
-Number parse_number(const std::string& raw) {
+Number parse_number(const std::string& raw, const Range& range) {
   const std::string text = trimmed(raw);
   Number value{};
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (fault != std::errc{} || end != text.data() + text.size()) throw std::invalid_argument(raw);
+  if (!range.contains(static_cast<double>(value))) throw std::invalid_argument(raw);
   return value;
 }
 
@@ -81,60 +82,121 @@ std::string nearest_name(const std::string& name, const std::vector<std::string>
   });
 }
 
-void OptionTable::add_entry(Entry entry) {
-  entry.default_text = entry.text();
+void OptionTable::section(const std::string& name, const std::string& description) {
+  sections_.push_back({name, description});
+}
+
+void OptionTable::add_entry(Entry entry, const Rule& rule) {
+  const std::string range = rule.range.text();
+  if (!range.empty()) entry.description.kind += ", " + range;
+  entry.description.default_text = entry.text();
+  entry.description.may_change_on_resume = rule.may_change_on_resume;
   entries_.push_back(std::move(entry));
 }
 
-void OptionTable::add(const std::string& key, const std::string& description, bool* target) {
-  add_entry({key, description, "true or false", "", [target](const std::string& text) { *target = parse_bool(text); },
-             [target] { return std::string(*target ? "true" : "false"); }, true});
+void OptionTable::add(const std::string& key, const std::string& description, bool* target, const Rule& rule) {
+  add_entry({{.key = key,
+              .description = description,
+              .kind = "true or false",
+              .choices = {"true", "false"},
+              .is_switch = true},
+             [target](const std::string& text) { *target = parse_bool(text); },
+             [target] { return std::string(*target ? "true" : "false"); }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, int* target) {
-  add_entry({key, description, "a whole number", "",
-             [target](const std::string& text) { *target = parse_number<int>(text); },
-             [target] { return std::to_string(*target); }});
+void OptionTable::add(const std::string& key, const std::string& description, int* target, const Rule& rule) {
+  add_entry({{.key = key, .description = description, .kind = "a whole number"},
+             [target, range = rule.range](const std::string& text) { *target = parse_number<int>(text, range); },
+             [target] { return std::to_string(*target); }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::int64_t* target) {
-  add_entry({key, description, "a whole number", "",
-             [target](const std::string& text) { *target = parse_number<std::int64_t>(text); },
-             [target] { return std::to_string(*target); }});
+void OptionTable::add(const std::string& key, const std::string& description, std::int64_t* target, const Rule& rule) {
+  add_entry(
+      {{.key = key, .description = description, .kind = "a whole number"},
+       [target, range = rule.range](const std::string& text) { *target = parse_number<std::int64_t>(text, range); },
+       [target] { return std::to_string(*target); }},
+      rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::uint64_t* target) {
-  add_entry({key, description, "a whole number, 0 or more", "",
-             [target](const std::string& text) { *target = parse_number<std::uint64_t>(text); },
-             [target] { return std::to_string(*target); }});
+void OptionTable::add(const std::string& key, const std::string& description, std::uint64_t* target, const Rule& rule) {
+  Rule natural = rule;
+  natural.range.lowest = std::max(natural.range.lowest, 0.0);
+  add_entry(
+      {{.key = key, .description = description, .kind = "a whole number"},
+       [target, range = natural.range](const std::string& text) { *target = parse_number<std::uint64_t>(text, range); },
+       [target] { return std::to_string(*target); }},
+      natural);
 }
-void OptionTable::add(const std::string& key, const std::string& description, double* target) {
-  add_entry({key, description, "a number with a decimal point", "",
-             [target](const std::string& text) { *target = parse_number<double>(text); },
-             [target] { return number_text(*target); }});
+void OptionTable::add(const std::string& key, const std::string& description, double* target, const Rule& rule) {
+  add_entry({{.key = key, .description = description, .kind = "a number with a decimal point"},
+             [target, range = rule.range](const std::string& text) { *target = parse_number<double>(text, range); },
+             [target] { return number_text(*target); }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::string* target) {
-  add_entry({key, description, "text", "", [target](const std::string& text) { *target = trimmed(text); },
-             [target] { return *target; }});
+void OptionTable::add(const std::string& key, const std::string& description, std::string* target, const Rule& rule) {
+  if (!rule.names.empty()) {
+    add_choices(
+        key, description, rule.names, false,
+        [target](const std::vector<std::string>& chosen) { *target = chosen.front(); }, [target] { return *target; },
+        rule);
+    return;
+  }
+  add_entry({{.key = key, .description = description, .kind = "text"},
+             [target, check = rule.check](const std::string& text) {
+               if (check) check(trimmed(text));
+               *target = trimmed(text);
+             },
+             [target] { return *target; }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::vector<int>* target) {
-  add_entry({key, description, "whole numbers with commas", "",
-             [target](const std::string& text) { *target = parse_list(text, parse_number<int>); },
-             [target] { return fmt::format("{}", fmt::join(*target, ",")); }});
+void OptionTable::add(const std::string& key, const std::string& description, std::vector<int>* target,
+                      const Rule& rule) {
+  add_entry({{.key = key, .description = description, .kind = "whole numbers with commas"},
+             [target, range = rule.range](const std::string& text) {
+               *target = parse_list(text, [&](const std::string& part) { return parse_number<int>(part, range); });
+             },
+             [target] { return fmt::format("{}", fmt::join(*target, ",")); }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::vector<double>* target) {
-  add_entry({key, description, "numbers with commas", "",
-             [target](const std::string& text) { *target = parse_list(text, parse_number<double>); },
-             [target] { return fmt::format("{}", fmt::join(*target, ",")); }});
+void OptionTable::add(const std::string& key, const std::string& description, std::vector<double>* target,
+                      const Rule& rule) {
+  add_entry({{.key = key, .description = description, .kind = "numbers with commas"},
+             [target, range = rule.range](const std::string& text) {
+               *target = parse_list(text, [&](const std::string& part) { return parse_number<double>(part, range); });
+             },
+             [target] { return fmt::format("{}", fmt::join(*target, ",")); }},
+            rule);
 }
-void OptionTable::add(const std::string& key, const std::string& description, std::vector<std::string>* target) {
-  add_entry({key, description, "names with commas", "",
+void OptionTable::add(const std::string& key, const std::string& description, std::vector<std::string>* target,
+                      const Rule& rule) {
+  add_entry({{.key = key, .description = description, .kind = "names with commas"},
              [target](const std::string& text) { *target = parse_list(text, trimmed); },
-             [target] { return fmt::format("{}", fmt::join(*target, ",")); }});
+             [target] { return fmt::format("{}", fmt::join(*target, ",")); }},
+            rule);
+}
+
+void OptionTable::add_choices(const std::string& key, const std::string& description, std::vector<std::string> choices,
+                              bool is_list, const std::function<void(const std::vector<std::string>&)>& assign,
+                              std::function<std::string()> text, const Rule& rule) {
+  const std::string kind = fmt::format("{}{}", is_list ? "with commas, of: " : "one of: ", fmt::join(choices, ", "));
+  const auto assign_known = [assign, is_list, choices](const std::string& value) {
+    const std::vector<std::string> chosen = is_list ? parse_list(value, trimmed) : std::vector{trimmed(value)};
+    for (const std::string& name : chosen) {
+      if (std::find(choices.begin(), choices.end(), name) == choices.end()) throw std::invalid_argument(name);
+    }
+    assign(chosen);
+  };
+  add_entry({{.key = key, .description = description, .kind = kind, .choices = std::move(choices)},
+             assign_known,
+             std::move(text)},
+            rule);
 }
 
 const OptionTable::Entry& OptionTable::find(const std::string& key, const std::string& origin) const {
-  const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.key == key; });
+  const auto found =
+      std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.description.key == key; });
   if (found != entries_.end()) return *found;
   std::vector<std::string> known;
-  for (const Entry& entry : entries_) known.push_back(entry.key);
+  for (const Entry& entry : entries_) known.push_back(entry.description.key);
   throw ErrorOnAllRanks(ExitCode::options,
                         {.what = "unknown option (" + origin + ")",
                          .value = key,
@@ -144,13 +206,25 @@ const OptionTable::Entry& OptionTable::find(const std::string& key, const std::s
 
 void OptionTable::set(const std::string& key, const std::string& value, const std::string& origin) {
   const Entry& entry = find(key, origin);
+  const OptionDescription& option = entry.description;
   try {
     entry.assign(value);
-  } catch (const std::invalid_argument&) {
-    throw ErrorOnAllRanks(ExitCode::options, {.what = fmt::format("option {} ({}) is not {}", key, origin, entry.kind),
+  } catch (const std::invalid_argument& fault) {
+    const bool is_near = !option.is_switch && !option.choices.empty() && !trimmed(fault.what()).empty();
+    throw ErrorOnAllRanks(
+        ExitCode::options,
+        {.what = fmt::format("option {} ({}) is not {}", key, origin, option.kind),
+         .value = "'" + value + "'",
+         .why = "",
+         .remedy =
+             fmt::format("{}the default is {}",
+                         is_near ? fmt::format("did you mean {}? ", nearest_name(fault.what(), option.choices)) : "",
+                         option.default_text.empty() ? "empty" : option.default_text)});
+  } catch (const base::Error& fault) {
+    throw ErrorOnAllRanks(ExitCode::options, {.what = fmt::format("option {} ({})", key, origin),
                                               .value = "'" + value + "'",
-                                              .why = "",
-                                              .remedy = "the default is " + entry.default_text});
+                                              .why = fault.text().why,
+                                              .remedy = fault.text().remedy});
   }
 }
 
@@ -159,8 +233,8 @@ void OptionTable::parse_arguments(const std::vector<std::string>& arguments) {
   po::options_description description;
   for (const Entry& entry : entries_) {
     auto value = po::value<std::string>();
-    if (entry.is_switch) value->implicit_value("true");
-    description.add_options()(entry.key.c_str(), value);
+    if (entry.description.is_switch) value->implicit_value("true");
+    description.add_options()(entry.description.key.c_str(), value);
   }
   po::parsed_options parsed(&description);
   try {
@@ -193,7 +267,8 @@ void OptionTable::parse_arguments(const std::vector<std::string>& arguments) {
 void OptionTable::parse_text(const std::string& text, const std::string& origin) {
   namespace po = boost::program_options;
   po::options_description description;
-  for (const Entry& entry : entries_) description.add_options()(entry.key.c_str(), po::value<std::string>());
+  for (const Entry& entry : entries_)
+    description.add_options()(entry.description.key.c_str(), po::value<std::string>());
   std::istringstream stream(text);
   try {
     std::set<std::string> seen;
@@ -230,40 +305,28 @@ void OptionTable::parse_file(const std::string& path) {
 std::string OptionTable::dump() const {
   std::string text;
   std::string section;
-  for (const Entry& entry : entries_) {
-    const std::string its_section = entry.key.substr(0, entry.key.find('.'));
-    if (its_section != section) text += fmt::format("{}# ---- {} ----\n", section.empty() ? "" : "\n", its_section);
-    section = its_section;
-    text += fmt::format("# {}\n{} = {}\n", entry.description, entry.key, entry.text());
+  for (const OptionDescription& option : descriptions()) {
+    if (option.section() != section)
+      text += fmt::format("{}# ---- {} ----\n", section.empty() ? "" : "\n", option.section());
+    section = option.section();
+    text += fmt::format("# {}\n{} = {}\n", option.description, option.key, option.text);
   }
   return text;
 }
 
 std::vector<std::pair<std::string, std::string>> OptionTable::values() const {
   std::vector<std::pair<std::string, std::string>> all;
-  for (const Entry& entry : entries_) all.emplace_back(entry.key, entry.text());
+  for (const Entry& entry : entries_) all.emplace_back(entry.description.key, entry.text());
   return all;
 }
 
 std::vector<OptionDescription> OptionTable::descriptions() const {
   std::vector<OptionDescription> all;
   for (const Entry& entry : entries_) {
-    all.push_back({entry.key, entry.description, entry.kind, entry.default_text, entry.text()});
+    all.push_back(entry.description);
+    all.back().text = entry.text();
   }
   return all;
-}
-
-std::string OptionTable::help_text() const {
-  std::string text;
-  std::string section;
-  for (const Entry& entry : entries_) {
-    const std::string its_section = entry.key.substr(0, entry.key.find('.'));
-    if (its_section != section) text += fmt::format("\n{}\n", its_section);
-    section = its_section;
-    text += fmt::format("  --{:<42} {} [{}]\n", entry.key + (entry.is_switch ? "" : " ..."), entry.description,
-                        entry.text());
-  }
-  return text;
 }
 
 }  // namespace leda::config

@@ -26,12 +26,6 @@ using base::ErrorOnAllRanks;
 using base::ExitCode;
 
 void check(const CandidateOptions& options, std::size_t num_levels) {
-  if (options.placement != "position" && options.placement != "image") {
-    throw ErrorOnAllRanks(ExitCode::options, {.what = "words.placement is neither position nor image",
-                                              .value = options.placement,
-                                              .why = "it decides where candidate words apply",
-                                              .remedy = "set words.placement = position"});
-  }
   if (!(options.air_weight >= 0.0)) {
     throw ErrorOnAllRanks(ExitCode::options, {.what = "words.air_weight is negative",
                                               .value = fmt::format("{}", options.air_weight),
@@ -54,7 +48,7 @@ void check(const CandidateOptions& options, std::size_t num_levels) {
                                               .why = "it weighs cells by the inverse frequency of their tissue",
                                               .remedy = "set words.balance = 0 for none"});
   }
-  if (options.placement == "position") return;
+  if (options.placement == CandidatePlacement::position) return;
   const bool in_range = std::ranges::all_of(options.thresholds, [](double rho) { return rho > 0.0 && rho <= 1.0; });
   if (options.thresholds.size() != num_levels || !in_range) {
     throw ErrorOnAllRanks(ExitCode::options,
@@ -97,7 +91,6 @@ CandidateWords::CandidateWords(const TissueWords& words, const at::Tensor& codeb
                                std::vector<int> strides, int downsampling)
     : options_(std::move(options)), strides_(std::move(strides)), downsampling_(downsampling) {
   check(options_, strides_.size());
-  check_contrast(options_.contrast);
   // Sums in double: a mean over words is then the same on every device.
   const at::Tensor membership = words.membership().to(codebook.device(), at::kDouble);
   const at::Tensor embeddings = codebook.detach().to(at::kDouble);
@@ -126,7 +119,7 @@ std::vector<LevelCandidates> CandidateWords::of_tissue_maps(const at::Tensor& ti
     const bool is_last = index + 1 == levels.size();
     const at::Tensor cell_counts = sum_cells(pixel_counts, strides_[index], grids[index].rows, grids[index].columns);
     find_cell_tissue(cell_counts, options_.tissue_weights, is_last ? 1.0 : options_.air_weight, level);
-    if (options_.placement == "image") {
+    if (options_.placement == CandidatePlacement::image) {
       place_by_image(pixel_counts.sum({1, 2}), options_.thresholds[index], level);
     } else {
       place_by_position(level);

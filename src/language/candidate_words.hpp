@@ -10,19 +10,26 @@
 #include <string>
 #include <vector>
 
+#include "language/contrast.hpp"
 #include "language/tissue_words.hpp"
 
 namespace leda::language {
 
+// tissue: words of HU ranges. scores: those of a file that a vision-language model made (language/scored_candidates).
+enum class CandidateSource { tissue, scores };
+constexpr std::array<std::string_view, 2> names_of(CandidateSource) { return {"tissue", "scores"}; }
+
+// position: the words of the tissue that has most pixels in the position's own cell.
+// image: the words of all tissues whose share of the slice, divided by the largest share, reaches the level's
+// threshold.
+enum class CandidatePlacement { position, image };
+constexpr std::array<std::string_view, 2> names_of(CandidatePlacement) { return {"position", "image"}; }
+
 struct CandidateOptions {
-  // tissue: what follows. scores: those of a file that a vision-language model made (language/scored_candidates.hpp).
-  std::string source = "tissue";
+  CandidateSource source = CandidateSource::tissue;
   std::string scores;               // file, source scores
   bool restrict_to_tissue = false;  // source scores: of each position, the terms of its cell's tissue alone
-  // position: the words of the tissue that has most pixels in the position's own cell.
-  // image: the words of all tissues whose share of the slice, divided by the largest share, reaches the level's
-  // threshold.
-  std::string placement = "position";
+  CandidatePlacement placement = CandidatePlacement::position;
   std::vector<double> thresholds{0.95, 0.90, 0.80};  // per level, placement image or source scores
   double air_weight = 0.2;  // counts air's pixels at all levels but the last, placement position
   // Of placement position: how much a pixel of each tissue counts in deciding its cell's, in the order of ct::Tissue;
@@ -31,7 +38,7 @@ struct CandidateOptions {
   // Of placement position: a cell's weight in the loss is (cells of its tissue in the slice and level)^-balance, scaled
   // to a mean of 1. 0: all cells alike; 1: all tissues of the slice alike.
   double balance = 0.0;
-  std::string contrast = "enhanced";  // language/contrast
+  Contrast contrast = Contrast::enhanced;
 };
 
 // Positions of a pyramid level on a given map; 0 x 0 where the level is absent.

@@ -3,13 +3,13 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <numeric>
 #include <utility>
 
-#include "base/error.hpp"
+#include "base/choice.hpp"
 #include "base/keyed_random.hpp"
 
 namespace leda::language {
@@ -42,24 +42,21 @@ at::Tensor random_directions(const at::Tensor& codebook, std::uint64_t seed) {
 
 }  // namespace
 
-const std::vector<std::string>& codebook_controls() {
-  static const std::vector<std::string> controls{"none", "shuffled", "random"};
-  return controls;
+at::Tensor control_codebook(const at::Tensor& codebook, CodebookAblation control, std::uint64_t seed) {
+  switch (control) {
+    case CodebookAblation::none:
+      return codebook;
+    case CodebookAblation::shuffled:
+      return codebook.index_select(0, permutation(codebook.size(0), seed));
+    case CodebookAblation::random:
+      return random_directions(codebook, seed);
+  }
+  TORCH_INTERNAL_ASSERT(false, "an ablation without a codebook");
 }
 
-at::Tensor control_codebook(const at::Tensor& codebook, const std::string& control, std::uint64_t seed) {
-  if (control == "none") return codebook;
-  if (control == "shuffled") return codebook.index_select(0, permutation(codebook.size(0), seed));
-  if (control == "random") return random_directions(codebook, seed);
-  throw base::Error(base::ExitCode::options,
-                    {.what = "option vocabulary.control",
-                     .value = "'" + control + "'",
-                     .why = "it says what is done to the codebook",
-                     .remedy = fmt::format("one of: {}", fmt::join(codebook_controls(), ", "))});
-}
-
-std::string control_record(const std::string& control, std::uint64_t seed) {
-  return control == "none" ? control : fmt::format("{}, seed {}", control, seed);
+std::string control_record(CodebookAblation control, std::uint64_t seed) {
+  const std::string name = base::name_of(control);
+  return control == CodebookAblation::none ? name : fmt::format("{}, seed {}", name, seed);
 }
 
 }  // namespace leda::language

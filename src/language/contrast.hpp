@@ -4,7 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <string>
+#include <array>
+#include <string_view>
 
 namespace leda::language {
 
@@ -12,11 +13,12 @@ namespace leda::language {
 // project.
 inline constexpr double kEnhancedShare = 0.2;
 
-// Throws ErrorOnAllRanks(options) unless enhanced, none or auto.
-void check_contrast(const std::string& contrast);
+// Whether the scan has contrast agent; automatic: each slice by kEnhancedShare.
+enum class Contrast { enhanced, none, automatic };
+constexpr std::array<std::string_view, 3> names_of(Contrast) { return {"enhanced", "none", "auto"}; }
 
-// tissue: B x H x W, uint8 labels of any device. enhanced: as they are; none: blood becomes bone; auto: the one or the
-// other, by each slice's kEnhancedShare.
-at::Tensor with_contrast(const at::Tensor& tissue, const std::string& contrast);
+// tissue: B x H x W, uint8 labels of any device. enhanced: as they are; none: blood becomes bone; automatic: the one or
+// the other, by each slice's kEnhancedShare.
+at::Tensor with_contrast(const at::Tensor& tissue, Contrast contrast);
 
 }  // namespace leda::language

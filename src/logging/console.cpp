@@ -22,13 +22,21 @@ bool is_shown_on_terminal(std::FILE* output) {
 
 }  // namespace
 
-Console::Console(int rank) : Console(rank, stdout, stderr) {}
+Console::Console(int rank, Verbosity verbosity) : Console(rank, stdout, stderr, verbosity) {}
 
-Console::Console(int rank, std::FILE* output, std::FILE* errors)
-    : rank_(rank), output_(output), errors_(errors), is_terminal_(is_shown_on_terminal(output)) {}
+Console::Console(int rank, std::FILE* output, std::FILE* errors, Verbosity verbosity)
+    : rank_(rank),
+      output_(output),
+      errors_(errors),
+      is_quiet_(verbosity == Verbosity::quiet),
+      is_terminal_(is_shown_on_terminal(output)) {}
 
 void Console::say(const std::string& line) {
-  if (speaks()) write_line(output_, line + "\n");
+  if (!is_quiet_) print(line);
+}
+
+void Console::print(const std::string& lines) {
+  if (speaks()) write_line(output_, lines + "\n");
 }
 
 void Console::warn(const std::string& line) {
@@ -40,7 +48,7 @@ void Console::complain(const std::string& line) {
 }
 
 void Console::redraw(const std::string& line) {
-  if (!speaks()) return;
+  if (!speaks() || is_quiet_) return;
   const std::scoped_lock lock(mutex_);
   const std::string text = "\r\033[K" + line;  // to the left margin, clear to the end of the line
   std::fwrite(text.data(), 1, text.size(), output_);

@@ -8,14 +8,19 @@
 
 namespace leda::logging {
 
+// quiet: say() and redraw() are silent.
+enum class Verbosity { normal, quiet };
+
 class Console {
  public:
-  explicit Console(int rank);
+  explicit Console(int rank, Verbosity verbosity = Verbosity::normal);
   // Other streams than stdout and stderr; they must outlive the console.
-  Console(int rank, std::FILE* output, std::FILE* errors);
+  Console(int rank, std::FILE* output, std::FILE* errors, Verbosity verbosity = Verbosity::normal);
 
-  // Rank 0 only: a line on standard output.
+  // Rank 0 only: a line on standard output of what is going on.
   void say(const std::string& line);
+  // Rank 0 only: lines on standard output that were asked for, a result or an answer; a quiet console prints them too.
+  void print(const std::string& lines);
   // Rank 0 only: a line on standard error, after "warning: ".
   void warn(const std::string& line);
   // Any rank: a line on standard error, after "rank N: ".
@@ -35,6 +40,7 @@ class Console {
   int rank_;
   std::FILE* output_;
   std::FILE* errors_;
+  bool is_quiet_;
   bool is_terminal_;
   std::mutex mutex_;
   bool has_redrawn_line_ = false;

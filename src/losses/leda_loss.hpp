@@ -4,6 +4,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
+#include <string_view>
+
 #include "models/autoencoder.hpp"
 
 namespace leda::losses {
@@ -12,6 +15,7 @@ enum class TokenTerm {
   hard,  // the published form
   soft,
 };
+constexpr std::array<std::string_view, 2> names_of(TokenTerm) { return {"hard", "soft"}; }
 
 struct TokenTermOptions {
   TokenTerm term = TokenTerm::hard;

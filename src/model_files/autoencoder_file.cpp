@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/choice.hpp"
 #include "base/error.hpp"
 #include "model_files/archive_metadata.hpp"
 #include "model_files/network_state.hpp"
@@ -27,14 +29,30 @@ nlohmann::json options_json(const models::AutoencoderOptions& options) {
           {"attention_levels", options.attention_levels},
           {"norm_groups", options.norm_groups},
           {"strides", options.strides},
-          {"compatibility", options.compatibility},
-          {"distance", options.distance},
+          {"compatibility", base::name_of(options.compatibility)},
+          {"distance", base::name_of(options.distance)},
           {"temperature", options.temperature},
           {"normalise_latents", options.normalise_latents},
           {"has_decoder", options.has_decoder}};
 }
 
-models::AutoencoderOptions options_from(const nlohmann::json& json) {
+// Absent in files written before the option was: it means what it does by default.
+template <base::Choice E>
+void read_choice(const nlohmann::json& json, const char* key, const std::filesystem::path& path, E& choice) {
+  const std::string name = json.value(key, base::name_of(choice));
+  const std::optional<E> known = base::choice_named<E>(name);
+  if (known) {
+    choice = *known;
+    return;
+  }
+  throw base::Error(base::ExitCode::data, {.what = fmt::format("{}: metadata options: {}", path.string(), key),
+                                           .value = "'" + name + "'",
+                                           .why = "another quantiser or other losses may be meant by it",
+                                           .remedy = fmt::format("use a file with {}, or a newer program",
+                                                                 fmt::join(names_of(E{}), " or "))});
+}
+
+models::AutoencoderOptions options_from(const nlohmann::json& json, const std::filesystem::path& path) {
   models::AutoencoderOptions options;
   json.at("channels").get_to(options.channels);
   json.at("multipliers").get_to(options.multipliers);
@@ -45,20 +63,12 @@ models::AutoencoderOptions options_from(const nlohmann::json& json) {
   json.at("norm_groups").get_to(options.norm_groups);
   json.at("strides").get_to(options.strides);
   // Absent in files written before these options were: they mean what they do by default.
-  options.compatibility = json.value("compatibility", options.compatibility);
-  options.distance = json.value("distance", options.distance);
+  read_choice(json, "compatibility", path, options.compatibility);
+  read_choice(json, "distance", path, options.distance);
   options.temperature = json.value("temperature", options.temperature);
   options.normalise_latents = json.value("normalise_latents", options.normalise_latents);
   options.has_decoder = json.value("has_decoder", options.has_decoder);
   return options;
-}
-
-void require_known_compatibility(const models::AutoencoderOptions& options, const std::filesystem::path& path) {
-  if (options.compatibility == "none" || models::is_published(options)) return;
-  throw base::Error(base::ExitCode::data, {.what = path.string() + ": metadata options: compatibility",
-                                           .value = "'" + options.compatibility + "'",
-                                           .why = "another quantiser or other losses may be meant by it",
-                                           .remedy = "use a file with none or published, or a newer program"});
 }
 
 }  // namespace
@@ -86,9 +96,9 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
   try {
     file.window =
         ct::window_of(metadata_of(archive, "window_low_hu", path) + ":" + metadata_of(archive, "window_high_hu", path));
-    models::AutoencoderOptions options = options_from(nlohmann::json::parse(metadata_of(archive, "options", path)));
+    models::AutoencoderOptions options =
+        options_from(nlohmann::json::parse(metadata_of(archive, "options", path)), path);
     options.vocabulary_tile = vocabulary_tile;
-    require_known_compatibility(options, path);
     at::Tensor codebook;
     for (const auto& [name, tensor] : archive.tensors) {
       if (name == kCodebook) codebook = tensor;

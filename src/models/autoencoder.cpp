@@ -34,8 +34,6 @@ AutoencoderOptions checked(AutoencoderOptions options) {
   require(options.norm_groups > 0, "autoencoder.norm_groups", fmt::to_string(options.norm_groups), "a positive number");
   require(options.vocabulary_tile > 0, "autoencoder.vocabulary_tile", fmt::to_string(options.vocabulary_tile),
           "a positive number of words");
-  require(options.distance == "euclidean" || options.distance == "cosine", "autoencoder.distance", options.distance,
-          "euclidean or cosine");
   require(options.temperature > 0.0 && std::isfinite(options.temperature), "autoencoder.temperature",
           fmt::format("{}", options.temperature), "a finite number above 0");
   const int num_levels = static_cast<int>(options.multipliers.size());
@@ -43,8 +41,6 @@ AutoencoderOptions checked(AutoencoderOptions options) {
     require(level >= 0 && level < num_levels, "autoencoder.attention_levels", fmt::to_string(level),
             fmt::format("levels from 0 (full resolution) to {}", num_levels - 1));
   }
-  require(options.compatibility == "none" || is_published(options), "autoencoder.compatibility", options.compatibility,
-          "none or published");
   require(!is_published(options) || options.attention_levels == published_attention_levels(options),
           "autoencoder.attention_levels",
           fmt::format("'{}', with autoencoder.compatibility = published", fmt::join(options.attention_levels, ",")),
@@ -56,7 +52,7 @@ AutoencoderOptions checked(AutoencoderOptions options) {
 
 }  // namespace
 
-bool is_published(const AutoencoderOptions& options) { return options.compatibility == "published"; }
+bool is_published(const AutoencoderOptions& options) { return options.compatibility == Compatibility::published; }
 
 bool normalises_single_channels(const AutoencoderOptions& options) { return options.norm_groups >= options.channels; }
 

@@ -18,6 +18,14 @@
 
 namespace leda::models {
 
+// How the nearest word of a latent vector is found (models/vocabulary_scores).
+enum class WordDistance { euclidean, cosine };
+constexpr std::array<std::string_view, 2> names_of(WordDistance) { return {"euclidean", "cosine"}; }
+
+// published: quantiser and losses as the published code has them, for its weights (docs/methods/published_weights.md).
+enum class Compatibility { none, published };
+constexpr std::array<std::string_view, 2> names_of(Compatibility) { return {"none", "published"}; }
+
 // The defaults are the published network.
 struct AutoencoderOptions {
   int channels = 64;
@@ -29,11 +37,10 @@ struct AutoencoderOptions {
   int norm_groups = 32;                 // reduced to divide the channels
   std::vector<int> strides{16, 4, 1};   // of the token pyramid, on the latent map
   int vocabulary_tile = 4096;           // words scored at a time
-  std::string distance = "euclidean";   // or cosine: how the nearest word is found (models/vocabulary_scores)
-  double temperature = 1.0;             // of the softmax over words
-  bool normalise_latents = false;       // every latent vector is divided by its length
-  // none, or published: as the published code computes, for its weights (docs/methods/published_weights.md).
-  std::string compatibility = "none";
+  WordDistance distance = WordDistance::euclidean;
+  double temperature = 1.0;        // of the softmax over words
+  bool normalise_latents = false;  // every latent vector is divided by its length
+  Compatibility compatibility = Compatibility::none;
   bool has_decoder = true;  // false: what stage 2 needs and no more; of imported files, not an option of jobs
 };
 
@@ -64,7 +71,7 @@ class Autoencoder {
   // Image pixels per latent position on each axis; image sides are multiples of it.
   int downsampling() const { return 1 << (static_cast<int>(options_.multipliers.size()) - 1); }
 
-  VocabularyMetric metric() const { return {options_.distance == "cosine", options_.temperature}; }
+  VocabularyMetric metric() const { return {options_.distance == WordDistance::cosine, options_.temperature}; }
   // B x 1 x H x W to the latent z, B x C x h x w; of length 1 at every position with options().normalise_latents.
   at::Tensor encode(const at::Tensor& images) const;
   QuantizedLatent quantize(const at::Tensor& latent, const QuantizeRequest& request) const;

@@ -16,11 +16,6 @@ constexpr int kNormGroups = 32;
 constexpr int kLargestMultiplier = 8;
 
 void check(const DiscriminatorOptions& options) {
-  if (options.norm != "batch" && options.norm != "group") {
-    throw base::Error(
-        base::ExitCode::options,
-        {.what = "discriminator.norm is unknown", .value = options.norm, .why = {}, .remedy = "batch or group"});
-  }
   if (options.channels < 1 || options.layers < 1 || options.layers > 8) {
     throw base::Error(base::ExitCode::options,
                       {.what = "The discriminator cannot be built",
@@ -57,8 +52,10 @@ PatchDiscriminator::PatchDiscriminator(const DiscriminatorOptions& options, cons
                              conv_start);
     if (has_norm) {
       const TensorScope norm_scope = scope.child(fmt::to_string(position + 1));
-      if (options.norm == "batch") stage.batch_norm = make_batch_norm(norm_scope, out_channels, norm_start);
-      if (options.norm == "group") stage.group_norm = make_group_norm(norm_scope, out_channels, kNormGroups, 1e-5);
+      if (options.norm == DiscriminatorNorm::batch)
+        stage.batch_norm = make_batch_norm(norm_scope, out_channels, norm_start);
+      if (options.norm == DiscriminatorNorm::group)
+        stage.group_norm = make_group_norm(norm_scope, out_channels, kNormGroups, 1e-5);
     }
     position += has_norm ? 3 : 2;
     channels = out_channels;

@@ -14,10 +14,14 @@
 
 namespace leda::models {
 
+// batch: over all ranks, as published; group: per image, without communication.
+enum class DiscriminatorNorm { batch, group };
+constexpr std::array<std::string_view, 2> names_of(DiscriminatorNorm) { return {"batch", "group"}; }
+
 struct DiscriminatorOptions {
   int channels = 64;
-  int layers = 3;              // halvings of the resolution
-  std::string norm = "batch";  // batch (over all ranks, as published) or group (per image, no communication)
+  int layers = 3;  // halvings of the resolution
+  DiscriminatorNorm norm = DiscriminatorNorm::batch;
 };
 
 class PatchDiscriminator {

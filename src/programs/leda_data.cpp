@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "config/option_table.hpp"
+#include "config/command_line.hpp"
+#include "config/data_options.hpp"
 #include "data/making/dataset_report.hpp"
 #include "data/making/dataset_split.hpp"
 #include "data/making/dose_simulation.hpp"
@@ -26,45 +27,23 @@ using leda::distributed::Communicator;
 using leda::logging::Console;
 using Arguments = std::vector<std::string>;
 
-struct Command {
-  const char* name;
-  const char* summary;
-  const char* example;
-  ExitCode (*run)(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console);
-};
-
-bool contains(const Arguments& arguments, const std::string& wanted) {
-  return std::find(arguments.begin(), arguments.end(), wanted) != arguments.end();
+// False where only help and the like was wanted, and given.
+bool parse(const std::string& command, OptionTable& table, const Arguments& arguments, Console& console) {
+  const leda::config::ProgramDescription program = leda::config::data_command(command);
+  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, program, "", table);
+  const auto answer = answer_to(line, program, table);
+  if (answer) console.print(*answer);
+  return !answer;
 }
 
-// False where only help was wanted, and given. `--config FILE` comes first whatever its place, so that the command
-// line outranks it.
-bool parse(const Command& command, OptionTable& table, Arguments arguments, Console& console) {
-  if (contains(arguments, "--help")) {
-    console.say(
-        fmt::format("leda_data {}: {}\n\nexample: {}\n\noptions, written --section.name value, or in a file "
-                    "given by --config FILE:\n{}",
-                    command.name, command.summary, command.example, table.help_text()));
-    return false;
-  }
-  if (const auto config = std::find(arguments.begin(), arguments.end(), "--config"); config != arguments.end()) {
-    if (config + 1 == arguments.end()) {
-      throw ErrorOnAllRanks(ExitCode::options,
-                            {.what = "--config needs a file", .value = "", .why = "", .remedy = "write --config FILE"});
-    }
-    table.parse_file(*(config + 1));
-    arguments.erase(config, config + 2);
-  }
-  table.parse_arguments(arguments);
-  return true;
-}
-
-void require(const Command& command, const std::string& key, const std::string& value) {
+void require(const std::string& command, const std::string& key, const std::string& value) {
   if (!value.empty()) return;
-  throw ErrorOnAllRanks(ExitCode::options, {.what = fmt::format("leda_data {} needs --{}", command.name, key),
-                                            .value = "",
-                                            .why = "",
-                                            .remedy = fmt::format("for example: {}", command.example)});
+  throw ErrorOnAllRanks(
+      ExitCode::options,
+      {.what = fmt::format("leda_data {} needs --{}", command, key),
+       .value = "",
+       .why = "",
+       .remedy = fmt::format("for example: {}", leda::config::data_command(command).examples.front().command)});
 }
 
 template <typename Work>
@@ -73,22 +52,12 @@ ExitCode write_shards(const Work& work, Communicator& communicator, Console& con
                                        communicator, console);
 }
 
-ExitCode run_phantom(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_phantom(const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::PhantomDatasetOptions options;
   OptionTable table;
-  table.add("data.output", "folder of the new data set", &options.folder);
-  table.add("data.num_patients", "patients, each another anatomy", &options.num_patients);
-  table.add("data.first_patient", "number of the first: other numbers, other patients", &options.first_patient);
-  table.add("data.slices_per_patient", "neighbouring slices of each patient", &options.slices_per_patient);
-  table.add("data.slices_per_shard", "slices in one file", &options.slices_per_shard);
-  table.add("data.size", "pixels per side: 64 to 512, a multiple of 16", &options.size);
-  table.add("data.field_of_view_mm", "side of the image", &options.field_of_view_mm);
-  table.add("data.dose_fraction", "dose of the low-dose partner", &options.dose_fraction);
-  table.add("data.photons_per_ray", "photons per ray at normal dose", &options.photons_per_ray_full_dose);
-  table.add("data.electronic_variance", "electronic noise, photons squared", &options.electronic_variance);
-  table.add("data.seed", "anatomy and noise", &options.seed);
-  if (!parse(command, table, arguments, console)) return ExitCode::finished;
-  require(command, "data.output", options.folder);
+  leda::config::bind_phantom_options(table, options);
+  if (!parse("phantom", table, arguments, console)) return ExitCode::finished;
+  require("phantom", "data.output", options.folder);
   return write_shards(
       [&](const auto& should_stop) {
         return leda::data::write_phantom_dataset(options, communicator, console, should_stop);
@@ -96,40 +65,25 @@ ExitCode run_phantom(const Command& command, const Arguments& arguments, Communi
       communicator, console);
 }
 
-ExitCode run_import(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_import(const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::VolumeImportOptions options;
   OptionTable table;
-  table.add("data.input", "an InVesalius project (.inv3), or a file of little-endian int16 HU", &options.input);
-  table.add("data.output", "folder of the new data set", &options.output);
-  table.add("data.patient", "pseudonym", &options.patient);
-  table.add("data.series", "pseudonym", &options.series);
-  table.add("data.slices_per_shard", "slices in one file", &options.slices_per_shard);
-  table.add("data.raw_shape", "slices,rows,columns of a raw file", &options.raw_shape);
-  table.add("data.raw_spacing_mm", "mm between rows,columns,slices of a raw file", &options.raw_spacing_mm);
-  table.add("data.flips_rows", "turn the slices upside down", &options.flips_rows);
-  if (!parse(command, table, arguments, console)) return ExitCode::finished;
-  require(command, "data.input", options.input);
-  require(command, "data.output", options.output);
+  leda::config::bind_import_options(table, options);
+  if (!parse("import", table, arguments, console)) return ExitCode::finished;
+  require("import", "data.input", options.input);
+  require("import", "data.output", options.output);
   return write_shards(
       [&](const auto& should_stop) { return leda::data::import_volume(options, communicator, console, should_stop); },
       communicator, console);
 }
 
-ExitCode run_simulate(const Command& command, const Arguments& arguments, Communicator& communicator,
-                      Console& console) {
+ExitCode run_simulate(const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::DoseSimulationOptions options;
   OptionTable table;
-  table.add("data.input", "folder of a data set; it stays as it is", &options.input);
-  table.add("data.output", "folder of the new data set", &options.output);
-  table.add("data.dose_fraction", "dose of the low-dose partner", &options.dose.dose_fraction);
-  table.add("data.photons_per_ray", "photons per ray at normal dose", &options.dose.photons_per_ray_full_dose);
-  table.add("data.electronic_variance", "electronic noise, photons squared", &options.dose.electronic_variance);
-  table.add("data.water_mu_per_mm", "attenuation of water", &options.dose.water_mu_per_mm);
-  table.add("data.minimum_photons", "smallest reading before the logarithm", &options.dose.minimum_photons);
-  table.add("data.seed", "noise", &options.seed);
-  if (!parse(command, table, arguments, console)) return ExitCode::finished;
-  require(command, "data.input", options.input);
-  require(command, "data.output", options.output);
+  leda::config::bind_simulate_options(table, options);
+  if (!parse("simulate", table, arguments, console)) return ExitCode::finished;
+  require("simulate", "data.input", options.input);
+  require("simulate", "data.output", options.output);
   return write_shards(
       [&](const auto& should_stop) {
         return leda::data::simulate_low_dose(options, communicator, console, should_stop);
@@ -137,39 +91,30 @@ ExitCode run_simulate(const Command& command, const Arguments& arguments, Commun
       communicator, console);
 }
 
-ExitCode run_split(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
+ExitCode run_split(const Arguments& arguments, Communicator& communicator, Console& console) {
   leda::data::SplitOptions options;
   OptionTable table;
-  table.add("data.input", "folder of a data set; it stays as it is", &options.input);
-  table.add("data.output", "folder that gets train/, validation/ and test/", &options.output);
-  table.add("data.fractions", "shares of train,validation,test: of the patients, or of a single patient's slices",
-            &options.fractions);
-  table.add("data.patients", "instead: numbers of patients for train,validation,test", &options.patients);
-  table.add("data.slices", "instead: slice ids for train,validation,test, FIRST:LAST joined by +, - for none",
-            &options.slices);
-  table.add("data.gap", "slices left out between blocks of one patient", &options.gap);
-  table.add("data.seed", "which patients go where", &options.seed);
-  table.add("data.slices_per_shard", "slices in one file", &options.slices_per_shard);
-  if (!parse(command, table, arguments, console)) return ExitCode::finished;
-  require(command, "data.input", options.input);
-  require(command, "data.output", options.output);
+  leda::config::bind_split_options(table, options);
+  if (!parse("split", table, arguments, console)) return ExitCode::finished;
+  require("split", "data.input", options.input);
+  require("split", "data.output", options.output);
   return write_shards(
       [&](const auto& should_stop) { return leda::data::split_dataset(options, communicator, console, should_stop); },
       communicator, console);
 }
 
 // The folder of `info` and `verify`; empty where only help was wanted.
-std::string parse_folder(const Command& command, const Arguments& arguments, Console& console) {
+std::string parse_folder(const std::string& command, const Arguments& arguments, Console& console) {
   std::string folder;
   OptionTable table;
-  table.add("data.folder", "folder of a data set", &folder);
+  leda::config::bind_folder_option(table, folder);
   if (!parse(command, table, arguments, console)) return "";
   require(command, "data.folder", folder);
   return folder;
 }
 
-ExitCode run_info(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
-  const std::string folder = parse_folder(command, arguments, console);
+ExitCode run_info(const Arguments& arguments, Communicator& communicator, Console& console) {
+  const std::string folder = parse_folder("info", arguments, console);
   if (folder.empty()) return ExitCode::finished;
   return leda::programs::run_stoppable(
       [&](const auto& should_stop) {
@@ -178,39 +123,32 @@ ExitCode run_info(const Command& command, const Arguments& arguments, Communicat
       "stopped, on request", communicator, console);
 }
 
-ExitCode run_verify(const Command& command, const Arguments& arguments, Communicator& communicator, Console& console) {
-  const std::string folder = parse_folder(command, arguments, console);
+ExitCode run_verify(const Arguments& arguments, Communicator& communicator, Console& console) {
+  const std::string folder = parse_folder("verify", arguments, console);
   if (folder.empty()) return ExitCode::finished;
   return leda::programs::run_stoppable(
       [&](const auto& should_stop) { return leda::data::verify_dataset(folder, communicator, console, should_stop); },
       "stopped, on request", communicator, console);
 }
 
-constexpr std::array<Command, 6> kCommands{
-    {{"phantom", "writes labelled phantoms at normal and low dose",
-      "leda_data phantom --data.output phantoms --data.num_patients 24 --data.size 128", run_phantom},
-     {"import", "turns another program's volume into shards",
-      "leda_data import --data.input Cranium.inv3 --data.output head", run_import},
-     {"simulate", "adds low-dose partners to a data set by noise insertion",
-      "leda_data simulate --data.input head --data.output head_quarter --data.dose_fraction 0.25", run_simulate},
-     {"split", "divides a data set into train, validation and test",
-      "leda_data split --data.input head_quarter --data.output head_sets --data.gap 5", run_split},
-     {"info", "says what a data set holds", "leda_data info --data.folder head_sets/train", run_info},
-     {"verify", "checks every stored byte of a data set", "leda_data verify --data.folder head_sets/train",
-      run_verify}}};
+struct Command {
+  const char* name;
+  ExitCode (*run)(const Arguments& arguments, Communicator& communicator, Console& console);
+};
 
-std::string overview() {
-  std::string text = "leda_data COMMAND [--section.name value ...]: makes and checks data sets\n\n";
-  for (const Command& command : kCommands) text += fmt::format("  {:<10}{}\n", command.name, command.summary);
-  return text + "\nleda_data COMMAND --help lists the options of a command.";
-}
+// Described in config/data_options.
+constexpr std::array<Command, 6> kCommands{{{"phantom", run_phantom},
+                                            {"import", run_import},
+                                            {"simulate", run_simulate},
+                                            {"split", run_split},
+                                            {"info", run_info},
+                                            {"verify", run_verify}}};
 
 const Command& command_of(const std::string& name) {
-  std::vector<std::string> names;
   for (const Command& command : kCommands) {
     if (name == command.name) return command;
-    names.emplace_back(command.name);
   }
+  const std::vector<std::string>& names = leda::config::data_commands();
   throw ErrorOnAllRanks(ExitCode::options,
                         {.what = "leda_data knows no such command",
                          .value = name,
@@ -219,14 +157,20 @@ const Command& command_of(const std::string& name) {
                                                leda::config::nearest_name(name, names), fmt::join(names, ", "))});
 }
 
-ExitCode run(const Arguments& arguments, Communicator& communicator, Console& console) {
-  if (arguments.empty() || arguments.front() == "--help") {
-    console.say(overview());
+ExitCode run(const Arguments& all_arguments, Communicator& communicator, Console& console) {
+  Arguments arguments = all_arguments;
+  std::erase(arguments, leda::config::kQuiet);  // run_program has read it
+  if (arguments.empty() || arguments.front().starts_with("-")) {
+    const leda::config::ProgramDescription program = leda::config::data_program();
+    OptionTable no_options;
+    leda::config::CommandLine line = leda::config::parse_command_line(arguments, program, "", no_options);
+    if (arguments.empty()) line.help = "";
+    if (const auto answer = answer_to(line, program, no_options)) console.print(*answer);
     return ExitCode::finished;
   }
   leda::programs::set_threads(1, communicator);  // the ranks are the parallelism here
   const Command& command = command_of(arguments.front());
-  return command.run(command, Arguments(arguments.begin() + 1, arguments.end()), communicator, console);
+  return command.run(Arguments(arguments.begin() + 1, arguments.end()), communicator, console);
 }
 
 }  // namespace

@@ -16,34 +16,18 @@ namespace {
 
 using leda::base::ExitCode;
 
-constexpr const char* kUsage = R"(leda_dist_train: trains a CT autoencoder with a language model's words (stage 1) and
-denoisers with and without the LEDA loss (stage 2), then evaluates them.
-
-  mpirun -np 2 leda_dist_train                      the embedded job (configs/quickstart.cfg), on 2 ranks
-  mpirun -np 2 leda_dist_train --config FILE        your own; other options on the command line win
-  leda_dist_train --dump-config > my.cfg            a file to start from
-
-The same command again goes on where the run stopped. Actions:
-  --help  --version  --dump-config
-  --config FILE   read options from FILE
-  --dry-run       check data, disk, ranks, devices and a checkpoint written and read; train nothing
-  --new-run       start afresh in a new folder beside the old run
-  --report        print the table of the newest run and exit
-
-Options and their defaults (those of the embedded job where no --config is given):
-)";
-
 ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Communicator& plain_communicator,
                leda::logging::Console& console, leda::distributed::RankWatch& watch) {
   leda::training::JobOptions job;
   leda::config::OptionTable table;
   leda::config::bind_job_options(table, job);
-  const leda::config::CommandLine line = leda::config::parse_command_line(
-      arguments, {"--dry-run", "--new-run", "--report"}, leda::config::embedded_job(), table);
-  if (line.wants_help) console.say(kUsage + table.help_text());
-  if (line.wants_version) console.say(fmt::format("leda_dist_train {}", LEDA_VERSION));
-  if (line.wants_dump) console.say(table.dump());
-  if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
+  const leda::config::ProgramDescription program = leda::config::train_program();
+  const leda::config::CommandLine line =
+      leda::config::parse_command_line(arguments, program, leda::config::embedded_job(), table);
+  if (const auto answer = answer_to(line, program, table)) {
+    console.print(*answer);
+    return ExitCode::finished;
+  }
 
   leda::config::check_job_options(job);
   // Until the job knows which of its runs it is, and watches from there.
@@ -56,8 +40,8 @@ ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Com
   }
   console.say(fmt::format("leda_dist_train {}: {} rank{} x {} thread{}", LEDA_VERSION, communicator.size(),
                           communicator.size() == 1 ? "" : "s", threads, threads == 1 ? "" : "s"));
-  return leda::training::run_job(job, table.values(), {line.has("--new-run"), line.has("--dry-run")}, communicator,
-                                 watch, console);
+  return leda::training::run_job(job, leda::config::option_values(table),
+                                 {line.has("--new-run"), line.has("--dry-run")}, communicator, watch, console);
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include "base/error.hpp"
 #include "config/command_line.hpp"
-#include "config/option_table.hpp"
+#include "config/evaluate_options.hpp"
 #include "data/shards/shard_catalogue.hpp"
 #include "evaluation/comparison_picture.hpp"
 #include "evaluation/evaluation.hpp"
@@ -25,29 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using leda::base::ExitCode;
-
-constexpr const char* kUsage =
-    R"(leda_evaluate: PSNR, SSIM and RMSE in HU of denoisers, inside the body, beside the best Gaussian and
-non-local means, which are tuned on the validation slices.
-
-  mpirun -np 2 leda_evaluate --data.folder data/quickstart --evaluation.output results \
-      --evaluation.denoisers without_LEDA=runs/a/without_leda/denoiser.safetensors,with_LEDA=runs/a/with_leda/denoiser.safetensors
-
-Files of equal name are one row, one seed each. With --evaluation.autoencoder the agreement of words with the
-normal dose is measured too. Writes evaluation.txt, .json, .csv and comparison.png.
-
-Options and their defaults:
-)";
-
-struct Options {
-  std::string data_folder = "data/quickstart";
-  std::vector<std::string> denoisers;
-  std::string output = "evaluation";
-  std::string picture_window = "abdomen";
-  std::int64_t max_tuning_slices = 6;
-  std::string autoencoder;
-  std::int64_t top_words = 5;
-};
 
 [[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& why,
                          const std::string& remedy) {
@@ -90,28 +67,18 @@ std::optional<leda::evaluation::WordReader> word_reader(const std::string& file,
 
 ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
                   leda::logging::Console& console) {
-  Options options;
+  leda::config::EvaluateOptions options;
   leda::config::OptionTable table;
-  table.add("data.folder", "holds validation/ and test/ with *.h5 shards", &options.data_folder);
-  table.add("evaluation.denoisers", "NAME=FILE of each denoiser.safetensors, with commas", &options.denoisers);
-  table.add("evaluation.output", "folder for table, JSON, CSV and picture", &options.output);
-  table.add("evaluation.picture_window", "HU range of the picture", &options.picture_window);
-  table.add("evaluation.max_tuning_slices", "validation slices the yardsticks are tuned on",
-            &options.max_tuning_slices);
-  table.add("evaluation.autoencoder", "an autoencoder.safetensors: agreement of its words is measured too",
-            &options.autoencoder);
-  table.add("evaluation.top_words", "most frequent words that the overlap compares", &options.top_words);
-  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
-  if (line.wants_help) console.say(fmt::format("{}{}", kUsage, table.help_text()));
-  if (line.wants_version) console.say(fmt::format("leda_evaluate {}", LEDA_VERSION));
-  if (line.wants_dump) console.say(table.dump());
-  if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
+  leda::config::bind_evaluate_options(table, options);
+  const leda::config::ProgramDescription program = leda::config::evaluate_program();
+  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, program, "", table);
+  if (const auto answer = answer_to(line, program, table)) {
+    console.print(*answer);
+    return ExitCode::finished;
+  }
   if (options.denoisers.empty()) {
     refuse("evaluation.denoisers", "empty", "there is nothing to measure",
            "NAME=FILE, several with commas between them");
-  }
-  if (options.top_words < 1) {
-    refuse("evaluation.top_words", std::to_string(options.top_words), "", "a whole number from 1");
   }
 
   leda::programs::set_threads(0, communicator);
@@ -139,8 +106,8 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
   const fs::path picture = fs::path(options.output) / "comparison.png";
   leda::evaluation::write_comparison_picture(
       picture, test, loaded.methods, {.window = loaded.window, .display = leda::ct::window_of(options.picture_window)});
-  console.say(fmt::format("\n{}", leda::evaluation::table_text(*result)));
-  console.say(fmt::format("picture: {}", fs::absolute(picture).string()));
+  console.print(fmt::format("\n{}", leda::evaluation::table_text(*result)));
+  console.print(fmt::format("picture: {}", fs::absolute(picture).string()));
   return ExitCode::finished;
 }
 

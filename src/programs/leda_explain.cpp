@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 #include "config/command_line.hpp"
-#include "config/option_table.hpp"
+#include "config/explain_options.hpp"
 #include "data/shards/shard_catalogue.hpp"
 #include "explanation/explanation_report.hpp"
 #include "inference/denoiser_inference.hpp"
@@ -25,71 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 using leda::base::ExitCode;
 
-constexpr const char* kUsage =
-    R"(leda_explain: the words that a trained autoencoder sees in CT images, drawn over them, and their agreement
-with the normal dose.
-
-  mpirun -np 2 leda_explain --data.folder data/quickstart/test --explain.output words \
-      --explain.autoencoder runs/quickstart/pretrain/autoencoder.safetensors \
-      --explain.denoiser runs/quickstart/with_leda/denoiser.safetensors
-
-Writes explanation.html (one page, opens offline), explanation.json and a PNG per slice and level drawn.
-
-Options and their defaults:
-)";
-
-struct Options {
-  std::string data_folder = "data/quickstart/test";
-  std::string autoencoder;
-  std::string vocabulary = "builtin";
-  std::string denoiser;
-  std::string output = "explanation";
-  std::vector<int> slices;
-  std::string patient;
-  std::string series;
-  std::vector<int> levels;
-  std::string window = "abdomen";
-  std::int64_t legend_length = 16;
-  std::int64_t top_words = 5;
-  std::int64_t max_pictures = 12;
-  std::int64_t max_positions = 100;
-};
-
-leda::config::OptionTable table_of(Options& options) {
-  leda::config::OptionTable table;
-  table.add("data.folder", "holds *.h5 shards", &options.data_folder);
-  table.add("explain.autoencoder", "the autoencoder.safetensors whose words are shown", &options.autoencoder);
-  table.add("explain.vocabulary", "that it was trained with: builtin or a vocabulary file", &options.vocabulary);
-  table.add("explain.denoiser", "a denoiser.safetensors; without one there is no denoised image", &options.denoiser);
-  table.add("explain.output", "folder for page, JSON and pictures", &options.output);
-  table.add("explain.slices", "slice ids, with commas; empty: all", &options.slices);
-  table.add("explain.patient", "only this patient's slices; empty: all", &options.patient);
-  table.add("explain.series", "only this series' slices; empty: all", &options.series);
-  table.add("explain.levels", "levels of the token pyramid, from 1; empty: all", &options.levels);
-  table.add("explain.window", "HU range of the pictures: leda, abdomen, wide or LOW:HIGH", &options.window);
-  table.add("explain.legend_length", "words in a legend and in the page's tables", &options.legend_length);
-  table.add("explain.top_words", "most frequent words that the overlap compares", &options.top_words);
-  table.add("explain.max_pictures", "slices drawn, evenly spaced among those explained", &options.max_pictures);
-  table.add("explain.max_positions", "positions listed of each change of word", &options.max_positions);
-  return table;
-}
-
 [[noreturn]] void refuse(const std::string& what, const std::string& value, const std::string& why,
                          const std::string& remedy) {
   throw leda::base::ErrorOnAllRanks(ExitCode::options, {what, value, why, remedy});
-}
-
-void check(const Options& options) {
-  if (options.autoencoder.empty()) {
-    refuse("explain.autoencoder", "empty", "its words are what is shown", "an autoencoder.safetensors of stage 1");
-  }
-  const auto require_at_least = [](const std::string& key, std::int64_t value, std::int64_t least) {
-    if (value < least) refuse(key, std::to_string(value), "", fmt::format("a whole number from {}", least));
-  };
-  require_at_least("explain.legend_length", options.legend_length, 1);
-  require_at_least("explain.top_words", options.top_words, 1);
-  require_at_least("explain.max_pictures", options.max_pictures, 0);
-  require_at_least("explain.max_positions", options.max_positions, 0);
 }
 
 // In the denoiser's own window, back in HU.
@@ -109,7 +47,8 @@ bool is_codebook_of(const at::Tensor& codebook, const leda::language::Vocabulary
 }
 
 // The vocabulary of the autoencoder's codebook and no other: a token would name another word.
-leda::language::Vocabulary matching_vocabulary(const Options& options, const leda::model_files::AutoencoderFile& file) {
+leda::language::Vocabulary matching_vocabulary(const leda::config::ExplainProgramOptions& options,
+                                               const leda::model_files::AutoencoderFile& file) {
   leda::language::Vocabulary vocabulary = leda::language::load_vocabulary(options.vocabulary);
   const at::Tensor codebook = file.autoencoder->codebook();
   const auto shape = [](std::int64_t words, std::int64_t width) { return fmt::format("{} words of {}", words, width); };
@@ -127,7 +66,8 @@ leda::language::Vocabulary matching_vocabulary(const Options& options, const led
       "import_autoencoder.py --vocabulary FILE --write-vocabulary FILE writes");
 }
 
-std::vector<std::int64_t> slices_of(const Options& options, const leda::data::ShardCatalogue& catalogue) {
+std::vector<std::int64_t> slices_of(const leda::config::ExplainProgramOptions& options,
+                                    const leda::data::ShardCatalogue& catalogue) {
   return leda::explanation::chosen_slices(
       catalogue,
       {.slices = {options.slices.begin(), options.slices.end()}, .patient = options.patient, .series = options.series});
@@ -146,14 +86,18 @@ std::optional<leda::language::TissueWords> tissue_words_of(const leda::language:
 
 ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::Communicator& communicator,
                  leda::logging::Console& console) {
-  Options options;
-  leda::config::OptionTable table = table_of(options);
-  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, {}, "", table);
-  if (line.wants_help) console.say(fmt::format("{}{}", kUsage, table.help_text()));
-  if (line.wants_version) console.say(fmt::format("leda_explain {}", LEDA_VERSION));
-  if (line.wants_dump) console.say(table.dump());
-  if (line.wants_help || line.wants_version || line.wants_dump) return ExitCode::finished;
-  check(options);
+  leda::config::ExplainProgramOptions options;
+  leda::config::OptionTable table;
+  leda::config::bind_explain_options(table, options);
+  const leda::config::ProgramDescription program = leda::config::explain_program();
+  const leda::config::CommandLine line = leda::config::parse_command_line(arguments, program, "", table);
+  if (const auto answer = answer_to(line, program, table)) {
+    console.print(*answer);
+    return ExitCode::finished;
+  }
+  if (options.autoencoder.empty()) {
+    refuse("explain.autoencoder", "empty", "its words are what is shown", "an autoencoder.safetensors of stage 1");
+  }
 
   leda::programs::set_threads(0, communicator);
   const at::Device device = leda::inference::inference_device(communicator);
@@ -189,8 +133,8 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
       },
       "stopped, on request; nothing was written", communicator, console);
   if (code != ExitCode::finished) return code;
-  console.say(fmt::format("\n{}", leda::explanation::explanation_text(explained->explanation, vocabulary)));
-  console.say(fmt::format("page: {}", fs::absolute(fs::path(options.output) / "explanation.html").string()));
+  console.print(fmt::format("\n{}", leda::explanation::explanation_text(explained->explanation, vocabulary)));
+  console.print(fmt::format("page: {}", fs::absolute(fs::path(options.output) / "explanation.html").string()));
   return ExitCode::finished;
 }
 

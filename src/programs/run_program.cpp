@@ -18,6 +18,7 @@
 
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
+#include "config/command_line.hpp"
 #include "distributed/core/last_resort.hpp"
 #include "distributed/mpi/make_communicator.hpp"
 #include "distributed/mpi/mpi_session.hpp"
@@ -157,7 +158,8 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
       complain(fmt::format("{}: error, found by rank {}: {}\n", program_name, rank, verdict.what()));
       distributed::end_all_ranks(static_cast<int>(verdict.exit_code()));
     });
-    logging::Console console(rank);
+    const bool is_quiet = std::find(arguments.begin(), arguments.end(), config::kQuiet) != arguments.end();
+    logging::Console console(rank, is_quiet ? logging::Verbosity::quiet : logging::Verbosity::normal);
     std::unique_ptr<distributed::Communicator> communicator = connect(*session, program_name);
     const ExitCode code = body(arguments, *communicator, console, *watch);
     const std::int64_t end = watch->journal().begin({.operation = "the end of the program (MPI_Finalize)"});

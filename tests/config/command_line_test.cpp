@@ -15,19 +15,24 @@ namespace {
 class CommandLineTest : public testing::Test {
  protected:
   CommandLineTest() {
+    table.section("run", "what is done");
     table.add("run.count", "how many", &count);
     table.add("run.name", "what it is called", &name);
     std::ofstream(file) << "run.count = 20\n";
   }
 
   CommandLine parse(const std::vector<std::string>& arguments) {
-    return parse_command_line(arguments, {"--dry-run", "--new-run"}, "run.count = 10\nrun.name = embedded\n", table);
+    return parse_command_line(arguments, program, "run.count = 10\nrun.name = embedded\n", table);
   }
 
   std::string refusal(const std::vector<std::string>& arguments) {
     return test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { parse(arguments); });
   }
 
+  const ProgramDescription program{.name = "leda_test",
+                                   .summary = "tests",
+                                   .description = "All of it.",
+                                   .actions = {{"--dry-run", "nothing is done"}, {"--new-run", "another"}}};
   int count = 1;
   std::string name = "default";
   OptionTable table;
@@ -40,7 +45,8 @@ TEST_F(CommandLineTest, WithoutAFileTheEmbeddedTextIsRead) {
   EXPECT_EQ(count, 10);
   EXPECT_EQ(name, "embedded");
   EXPECT_EQ(line.config_file, "");
-  EXPECT_FALSE(line.wants_help || line.wants_version || line.wants_dump);
+  EXPECT_FALSE(line.help || line.wants_version || line.wants_dump);
+  EXPECT_FALSE(answer_to(line, program, table));
   EXPECT_TRUE(line.actions.empty());
 }
 
@@ -62,16 +68,41 @@ TEST_F(CommandLineTest, OptionsWinOverTheFileWhereverTheyStand) {
 }
 
 TEST_F(CommandLineTest, ActionsAreKeptApartFromOptions) {
-  const CommandLine line = parse({"--dry-run", "--run.count=5", "--help", "--version", "--dump-config"});
+  const CommandLine line = parse({"--dry-run", "--run.count=5", "--help", "--version", "--dump-config", "--quiet"});
   EXPECT_TRUE(line.has("--dry-run"));
   EXPECT_FALSE(line.has("--new-run"));
-  EXPECT_TRUE(line.wants_help && line.wants_version && line.wants_dump);
+  EXPECT_TRUE(line.help && line.wants_version && line.wants_dump);
   EXPECT_EQ(count, 5);
-  EXPECT_TRUE(parse({"-h"}).wants_help);
+  EXPECT_TRUE(parse({"-h"}).help);
 }
 
-TEST_F(CommandLineTest, ConfigWithoutAFileIsRefused) {
-  EXPECT_THAT(refusal({"--config"}), testing::HasSubstr("--config"));
+TEST_F(CommandLineTest, ConfigWithoutAFileOrTwiceIsRefused) {
+  EXPECT_THAT(refusal({"--config"}), testing::HasSubstr("needs a file"));
+  EXPECT_THAT(refusal({"--config="}), testing::HasSubstr("needs a file"));
+  EXPECT_THAT(refusal({"--config", "--dry-run"}), testing::HasSubstr("needs a file"));
+  EXPECT_THAT(refusal({"--config", file, "--config=" + file}), testing::HasSubstr("twice"));
+}
+
+TEST_F(CommandLineTest, HelpTakesASectionInBothSpellingsAndAnswersForItAlone) {
+  EXPECT_EQ(parse({"--help"}).help, "");
+  EXPECT_EQ(parse({"--help", "--dry-run"}).help, "");
+  EXPECT_EQ(parse({"--help", "run"}).help, "run");
+  EXPECT_EQ(parse({"--help=run"}).help, "run");
+  const auto answer = answer_to(parse({"--help", "run", "--run.count=7"}), program, table);
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(*answer, AllOf(testing::HasSubstr("--run.count"), testing::HasSubstr("Now 7, default 1")));
+  EXPECT_THAT(*answer_to(parse({"--help"}), program, table), testing::HasSubstr("--dry-run"));
+  EXPECT_THAT(test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::options,
+                                                           [&] {
+                                                             answer_to(parse({"--help", "rnu"}), program, table);
+                                                           }),
+              AllOf(testing::HasSubstr("rnu"), testing::HasSubstr("did you mean run?")));
+}
+
+TEST_F(CommandLineTest, VersionAndDumpAnswerInsteadOfWork) {
+  EXPECT_THAT(*answer_to(parse({"--version"}), program, table), testing::MatchesRegex("leda_test [0-9.]+"));
+  EXPECT_THAT(*answer_to(parse({"--dump-config", "--run.count=7"}), program, table),
+              testing::HasSubstr("run.count = 7\n"));
 }
 
 TEST_F(CommandLineTest, AnActionOfAnotherProgramIsAnUnknownOption) {

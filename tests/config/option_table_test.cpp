@@ -3,10 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <clocale>
 #include <fstream>
 #include <limits>
 #include <locale>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "tests/support/refusal.hpp"
@@ -88,6 +90,89 @@ TEST_F(OptionTableTest, ABoolAloneMeansTrueAndTakesAValue) {
   table.parse_arguments({"--train.flag", "--train.count=9"});
   EXPECT_TRUE(settings.flag);
   EXPECT_EQ(settings.count, 9);
+}
+
+enum class Colour { red, dark_blue, automatic };
+constexpr std::array<std::string_view, 3> names_of(Colour) { return {"red", "dark_blue", "auto"}; }
+
+TEST(Choices, AreWrittenAsTheirNamesAloneAndInLists) {
+  Colour colour = Colour::red;
+  std::vector<Colour> colours{Colour::dark_blue, Colour::automatic};
+  OptionTable table;
+  table.add("net.colour", "what it looks like", &colour);
+  table.add("net.colours", "all of them", &colours);
+  EXPECT_EQ(table.values()[0].second, "red");
+  EXPECT_EQ(table.values()[1].second, "dark_blue,auto");
+  table.parse_arguments({"--net.colour= auto", "--net.colours", "red, auto"});
+  EXPECT_EQ(colour, Colour::automatic);
+  EXPECT_EQ(colours, (std::vector<Colour>{Colour::red, Colour::automatic}));
+  table.parse_text("net.colours =\n", "my.cfg");
+  EXPECT_TRUE(colours.empty());
+  EXPECT_EQ(table.descriptions()[0].choices, (std::vector<std::string>{"red", "dark_blue", "auto"}));
+  for (const std::string wrong : {"automatic", "dark_bleu", "Red", "0"}) {
+    const std::string message = test::refusal_message<base::ErrorOnAllRanks>(
+        base::ExitCode::options, [&] { table.set("net.colour", wrong, "my.cfg"); });
+    EXPECT_THAT(message, AllOf(HasSubstr("net.colour (my.cfg)"), HasSubstr("red, dark_blue, auto"), HasSubstr(wrong)));
+  }
+  EXPECT_EQ(colour, Colour::automatic) << "as it was before what was refused";
+}
+
+struct RangeCase {
+  Range range;
+  std::string text;
+  std::vector<std::string> allowed;
+  std::vector<std::string> refused;
+};
+
+TEST(Ranges, AreCheckedWhereAValueIsReadAndNamedInWords) {
+  const std::vector<RangeCase> cases{
+      {at_least(0), "0 or more", {"0", "1e300"}, {"-1e-9", "nan", "inf", "-inf"}},
+      {above(0), "above 0", {"1e-300"}, {"0", "-1"}},
+      {between(0, 1), "from 0 to 1", {"0", "1"}, {"-0.1", "1.1"}},
+      {from_to_below(0, 1), "from 0, below 1", {"0", "0.999"}, {"1", "-0.1"}},
+      {{.lowest = 0.0, .highest = 1.0, .is_lowest_excluded = true}, "above 0, at most 1", {"1"}, {"0", "1.1"}},
+      {multiple_of(16, between(64, 512)), "from 64 to 512, a multiple of 16", {"64", "512"}, {"48", "65", "528"}},
+      {Range{}, "", {"-1e300"}, {"inf", "nan"}}};
+  for (const RangeCase& its : cases) {
+    EXPECT_EQ(its.range.text(), its.text);
+    double value = 0.0;
+    std::vector<double> values;
+    OptionTable table;
+    table.add("a.value", "one", &value, {.range = its.range});
+    table.add("a.values", "many", &values, {.range = its.range});
+    for (const std::string& good : its.allowed) {
+      EXPECT_NO_THROW(table.set("a.value", good, "test")) << its.text << ": " << good;
+      EXPECT_NO_THROW(table.set("a.values", good + "," + good, "test")) << its.text << ": " << good;
+    }
+    for (const std::string& bad : its.refused) {
+      EXPECT_THROW(table.set("a.value", bad, "test"), base::ErrorOnAllRanks) << its.text << ": " << bad;
+      EXPECT_THROW(table.set("a.values", its.allowed.front() + "," + bad, "test"), base::ErrorOnAllRanks) << bad;
+    }
+  }
+}
+
+TEST(Rules, TextsMayBeNamesOrCheckedAndMayChangeOnResume) {
+  std::string type = "one", even = "ab";
+  OptionTable table;
+  table.add("a.type", "of names", &type, {.names = {"one", "two"}});
+  table.add("a.even", "checked", &even,
+            {.check =
+                 [](const std::string& text) {
+                   if (text.size() % 2 == 0) return;
+                   throw base::Error(base::ExitCode::options,
+                                     {.what = "odd", .value = text, .why = "w", .remedy = "r"});
+                 },
+             .may_change_on_resume = true});
+  table.set("a.type", "two", "test");
+  EXPECT_EQ(type, "two");
+  EXPECT_THROW(table.set("a.type", "three", "test"), base::ErrorOnAllRanks);
+  table.set("a.even", "abcd", "test");
+  EXPECT_THAT(test::refusal_message<base::ErrorOnAllRanks>(base::ExitCode::options,
+                                                           [&] { table.set("a.even", "abc", "my.cfg"); }),
+              AllOf(HasSubstr("a.even (my.cfg)"), HasSubstr("abc"), HasSubstr("w"), HasSubstr("r")));
+  EXPECT_EQ(even, "abcd");
+  EXPECT_FALSE(table.descriptions()[0].may_change_on_resume);
+  EXPECT_TRUE(table.descriptions()[1].may_change_on_resume);
 }
 
 TEST_F(OptionTableTest, EmptyListAndEmptyTextAreValues) {
@@ -224,13 +309,6 @@ TEST_F(OptionTableTest, ALocaleWithDecimalCommasChangesNothing) {
   EXPECT_THAT(dump, AllOf(HasSubstr("train.rate = 1.5\n"), HasSubstr("train.steps = 1234567\n")));
   EXPECT_THAT(refused, HasSubstr("1,5"));
   EXPECT_THAT(before, HasSubstr("train.rate = 0.5\n"));
-}
-
-TEST_F(OptionTableTest, HelpNamesEveryOptionWithItsValue) {
-  table.set("train.count", "42", "test");
-  const std::string help = table.help_text();
-  for (const auto& [key, value] : table.values()) EXPECT_THAT(help, HasSubstr("--" + key + " "));
-  EXPECT_THAT(help, HasSubstr("how many [42]"));
 }
 
 TEST(NearestName, PrefersFewEditsAndForgivesTheSection) {

@@ -115,7 +115,8 @@ void expect_within_bound(const KnownGradients& network, int num_ranks) {
 
 void check_bfloat16(Communicator& communicator, at::ScalarType type) {
   const KnownGradients network(type);
-  GradientSynchronizer synchronizer(network.parameters, network.plan, communicator, {.wire_type = "bfloat16"});
+  GradientSynchronizer synchronizer(network.parameters, network.plan, communicator,
+                                    {.wire_type = GradientCompression::bfloat16});
   for (int repetition = 0; repetition < 2; ++repetition) {
     step(network, synchronizer, communicator, communicator.size());
     if (communicator.size() == 1) {
@@ -200,7 +201,7 @@ TEST(BucketExchange, AReproducibleSumNeedsAMicroBatchForEachSample) {
 TEST_P(BucketExchangeTest, AReproducibleSumLooksAtEverySample) {
   run([](Communicator& communicator) {
     const KnownGradients network(at::kFloat);
-    for (const char* check : {"before_sum", "on_device"}) {
+    for (const distributed::NonFiniteCheck check : {NonFiniteCheck::before_sum, NonFiniteCheck::on_device}) {
       GradientSynchronizer synchronizer(network.parameters, network.plan, communicator,
                                         {.non_finite_check = check, .reproducible = true});
       const std::int64_t num_samples = 2 * communicator.size();
@@ -221,8 +222,9 @@ TEST_P(BucketExchangeTest, AReproducibleSumLooksAtEverySample) {
 
 TEST_P(BucketExchangeTest, WithoutOverlapTheBitsAreTheSame) {
   run([](Communicator& communicator) {
-    for (SynchronizerOptions options : {SynchronizerOptions{}, SynchronizerOptions{.wire_type = "bfloat16"},
-                                        SynchronizerOptions{.reproducible = true}}) {
+    for (SynchronizerOptions options :
+         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16},
+          SynchronizerOptions{.reproducible = true}}) {
       const auto gradients = [&](bool overlap) {
         options.overlap = overlap;
         const KnownGradients network(at::kFloat);
@@ -237,7 +239,8 @@ TEST_P(BucketExchangeTest, WithoutOverlapTheBitsAreTheSame) {
 
 TEST_P(BucketExchangeTest, EveryBucketsSumIsAnnouncedInOrder) {
   run([](Communicator& communicator) {
-    for (const SynchronizerOptions& options : {SynchronizerOptions{}, SynchronizerOptions{.wire_type = "bfloat16"}}) {
+    for (const SynchronizerOptions& options :
+         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16}}) {
       std::vector<int> announced;
       const std::unique_ptr<Communicator> channel = communicator.duplicate();
       const auto exchange =
@@ -257,12 +260,12 @@ TEST_P(BucketExchangeTest, EveryBucketsSumIsAnnouncedInOrder) {
   });
 }
 
-TEST(BucketExchange, UnknownAndContradictoryOptionsAreMistakes) {
+TEST(BucketExchange, ContradictoryOptionsAreMistakes) {
   SingleProcessCommunicator alone;
   const auto nobody = [](int) {};
-  EXPECT_THROW(make_bucket_exchange({.wire_type = "float16"}, alone, nullptr, nobody), std::logic_error);
-  EXPECT_THROW(make_bucket_exchange({.wire_type = "bfloat16", .reproducible = true}, alone, nullptr, nobody),
-               std::logic_error);
+  EXPECT_THROW(
+      make_bucket_exchange({.wire_type = GradientCompression::bfloat16, .reproducible = true}, alone, nullptr, nobody),
+      std::logic_error);
 }
 
 }  // namespace

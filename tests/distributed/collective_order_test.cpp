@@ -85,8 +85,8 @@ INSTANTIATE_TEST_SUITE_P(Mpi, CollectiveOrder, testing::ValuesIn(test::mpi_world
 TEST_P(CollectiveOrder, IsTheSameOnEveryRankOverAllChannels) {
   GetParam().run([](Communicator& communicator) {
     for (const SynchronizerOptions& options :
-         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = "bfloat16"}, SynchronizerOptions{.overlap = false},
-          SynchronizerOptions{.non_finite_check = "on_device"}}) {
+         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16},
+          SynchronizerOptions{.overlap = false}, SynchronizerOptions{.non_finite_check = NonFiniteCheck::on_device}}) {
       for (const std::int64_t num_samples : {7, 2}) {
         std::vector<std::string> record;
         test::RecordingCommunicator recording(communicator, record);

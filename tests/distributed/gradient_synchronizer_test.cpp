@@ -225,7 +225,8 @@ TEST_P(GradientSynchronizerTest, ANonFiniteGradientIsNamedOnAllRanks) {
 TEST_P(GradientSynchronizerTest, ANonFiniteGradientNotedOnTheDeviceIsNamedWhenAskedFor) {
   run([](Communicator& communicator) {
     const SmallNetwork network;
-    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = "on_device"});
+    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator,
+                                      {.non_finite_check = NonFiniteCheck::on_device});
     const int last = communicator.size() - 1;
     step_with(synchronizer, network.losses(0, kNumSamples).sum(), 1);
     EXPECT_FALSE(synchronizer.take_non_finite());
@@ -247,7 +248,7 @@ TEST_P(GradientSynchronizerTest, ANonFiniteGradientNotedOnTheDeviceIsNamedWhenAs
 
 TEST_P(GradientSynchronizerTest, RanksThatAreNotFiniteTogetherAreCounted) {
   run([](Communicator& communicator) {
-    for (const char* check : {"before_sum", "on_device"}) {
+    for (const distributed::NonFiniteCheck check : {NonFiniteCheck::before_sum, NonFiniteCheck::on_device}) {
       const SmallNetwork network;
       GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = check});
       step_with(synchronizer, network.losses(0, kNumSamples).sum() * std::nan(""), 5);
@@ -264,7 +265,8 @@ TEST_P(GradientSynchronizerTest, RanksThatAreNotFiniteTogetherAreCounted) {
 TEST_P(GradientSynchronizerTest, AMissingGradientIsNamedOneStepLaterWhereTheCheckIsOnTheDevice) {
   run([](Communicator& communicator) {
     const SmallNetwork network;
-    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator, {.non_finite_check = "on_device"});
+    GradientSynchronizer synchronizer(network.parameters, kOneEach, communicator,
+                                      {.non_finite_check = NonFiniteCheck::on_device});
     const int last = communicator.size() - 1;
     for (const bool asks : {true, false}) {
       at::Tensor loss = network.losses(0, kNumSamples).sum();
@@ -381,7 +383,7 @@ TEST(GradientSynchronizer, LargeFiniteGradientsAreNotTakenForInfinities) {
     EXPECT_FALSE(synchronizer.non_finite());
   }
   GradientSynchronizer synchronizer({{"weight", weight}}, BucketPlan{{{0}}}, communicator,
-                                    {.non_finite_check = "on_device"});
+                                    {.non_finite_check = NonFiniteCheck::on_device});
   step_with(synchronizer, (weight * 3e38f).sum(), 0);
   EXPECT_FALSE(synchronizer.take_non_finite());
 }

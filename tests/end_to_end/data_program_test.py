@@ -165,11 +165,29 @@ class DataProgram(JobTestCase):
 
     def test_every_command_has_help_and_the_program_lists_them(self):
         overview = self.assert_done(run([DATA, "--help"]))
+        version = self.assert_done(run([DATA, "--version"])).split()[1]
         self.assertEqual(overview, self.assert_done(run([DATA])))
         for name in ("phantom", "import", "simulate", "split", "info", "verify"):
             self.assertIn(f"\n  {name} ", overview)
             text = self.assert_done(run([DATA, name, "--help"]))
-            self.assertIn(f"example: leda_data {name} --data.", text)
+            self.assertIn(f"\n  leda_data {name} --data.", text)
+            self.assertIn("--data.", self.assert_done(run([DATA, name, "--help=data"])))
+            self.assertEqual(self.assert_done(run([DATA, name, "--version"])).split(), ["leda_data", name, version])
+
+    def test_a_dump_is_read_back_in_both_spellings_of_config(self):
+        wanted = ["--data.gap", "3", "--data.fractions=0.5,0.25,0.25"]
+        dump = self.assert_done(run([DATA, "split", *wanted, "--dump-config"]))
+        self.assertIn("data.gap = 3\n", dump)
+        file = self.folder / "split.cfg"
+        file.write_text(dump)
+        for config in (["--config", file], [f"--config={file}"]):
+            again = self.assert_done(run([DATA, "split", *config, "--dump-config"]))
+            self.assertEqual(again, dump)
+
+    def test_quiet_leaves_results_alone(self):
+        phantoms = self.folder / "quiet"
+        self.assertEqual(self.assert_done(run([*self.phantom_command(phantoms), "--quiet"])), "")
+        self.assertIn("slices", self.assert_done(run([DATA, "--quiet", "info", "--data.folder", phantoms])))
 
     def test_mistakes_are_refused_with_what_to_try(self):
         raw = self.folder / "raw"

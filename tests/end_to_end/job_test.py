@@ -62,13 +62,16 @@ class Options(JobTestCase):
         self.assertEqual(options_of(dump.output)["leda.weight"], "0.1")
 
     def test_help_names_every_option_and_action(self):
-        ended = run([TRAIN, "--help"], ranks=2)
+        screen, ended = run([TRAIN, "--help"], ranks=2), run([TRAIN, "--help", "all"], ranks=2)
+        self.assert_ended(screen, 0)
         self.assert_ended(ended, 0)
         names = options_of(run([TRAIN, "--dump-config"]).output)
         self.assertGreater(len(names), 60)
-        for name in (*names, "dry-run", "new-run", "report", "dump-config", "version"):
-            self.assertIn(f"--{name}", ended.output)
-        self.assertEqual(ended.output.count("leda_dist_train: trains"), 1, "rank 0 alone speaks")
+        for name in names:
+            self.assertIn(f"--{name}\n", ended.output)
+        for name in ("dry-run", "new-run", "report", "dump-config", "version", "quiet", "help SECTION"):
+            self.assertIn(f"--{name}", screen.output)
+        self.assertEqual(screen.output.count("leda_dist_train: trains"), 1, "rank 0 alone speaks")
 
     def test_version_is_that_of_the_project(self):
         ended = run([TRAIN, "--version"])

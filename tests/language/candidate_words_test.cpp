@@ -147,7 +147,7 @@ at::Tensor four_tissues() {
 
 TEST(ImageCandidates, TissuesWhoseShareReachesTheThreshold) {
   const Setting setting;
-  const CandidateWords candidates = setting.candidates({.placement = "image"}, {4, 2, 1}, 2);
+  const CandidateWords candidates = setting.candidates({.placement = CandidatePlacement::image}, {4, 2, 1}, 2);
   const auto levels = candidates.of_tissue_maps(four_tissues(), std::vector<LevelGrid>{{1, 3}, {3, 5}, {5, 10}});
   ASSERT_EQ(levels[0].mean_embedding.sizes(), (std::vector<std::int64_t>{1, 1, 1, kChannels}));
   ASSERT_EQ(levels[0].mean_square_norm.sizes(), (std::vector<std::int64_t>{1, 1, 1}));
@@ -159,7 +159,8 @@ TEST(ImageCandidates, TissuesWhoseShareReachesTheThreshold) {
 
 TEST(ImageCandidates, EachSliceHasItsOwn) {
   const Setting setting;
-  const CandidateWords candidates = setting.candidates({.placement = "image", .thresholds = {0.95}}, {1}, 2);
+  const CandidateWords candidates =
+      setting.candidates({.placement = CandidatePlacement::image, .thresholds = {0.95}}, {1}, 2);
   at::Tensor maps = at::full({2, 10, 20}, label(Tissue::lung), at::kByte);
   maps[1].copy_(four_tissues()[0]);
   const auto levels = candidates.of_tissue_maps(maps, std::vector<LevelGrid>{{5, 10}});
@@ -201,7 +202,7 @@ TEST(PositionCandidates, BalanceWeighsCellsByTheInverseNumberOfTheirTissue) {
 TEST(PositionCandidates, WithoutContrastBloodIsCalledBone) {
   const Setting setting;
   const at::Tensor tissue = at::full({1, 4, 4}, label(Tissue::blood), at::kByte);
-  const CandidateWords words = setting.candidates({.contrast = "none"}, {1}, 4);
+  const CandidateWords words = setting.candidates({.contrast = Contrast::none}, {1}, 4);
   const LevelCandidates level = words.of_tissue_maps(tissue, std::vector<LevelGrid>{{1, 1}})[0];
   EXPECT_EQ(level.tissue.item<std::int64_t>(), label(Tissue::bone));
   expect_means(level, {0, 0, 0}, setting.mean_over({Tissue::bone}));
@@ -209,7 +210,7 @@ TEST(PositionCandidates, WithoutContrastBloodIsCalledBone) {
 
 TEST(CandidateWords, AbsentLevelsAreSkipped) {
   const Setting setting;
-  for (const char* placement : {"position", "image"}) {
+  for (const CandidatePlacement placement : {CandidatePlacement::position, CandidatePlacement::image}) {
     const CandidateWords candidates = setting.candidates({.placement = placement}, {16, 4, 1}, 2);
     const auto levels = candidates.of_tissue_maps(patchy_map(1, 8, 8), std::vector<LevelGrid>{{0, 0}, {1, 1}, {4, 4}});
     EXPECT_FALSE(levels[0].exists);
@@ -221,7 +222,7 @@ TEST(CandidateWords, AbsentLevelsAreSkipped) {
 
 TEST(CandidateWords, BatchWithoutSamplesHasNoCandidates) {
   const Setting setting;
-  for (const char* placement : {"position", "image"}) {
+  for (const CandidatePlacement placement : {CandidatePlacement::position, CandidatePlacement::image}) {
     const CandidateWords candidates = setting.candidates({.placement = placement}, {4, 2, 1}, 2);
     const auto levels =
         candidates.of_tissue_maps(at::empty({0, 8, 8}, at::kByte), std::vector<LevelGrid>{{1, 1}, {2, 2}, {4, 4}});
@@ -251,17 +252,18 @@ TEST(CandidateWords, WrongOptionsAreRefused) {
     return test::exit_code_of([&] { setting.candidates(options, {4, 2, 1}, 2); });
   };
   EXPECT_EQ(exit_code({}), base::ExitCode::finished);
-  EXPECT_EQ(exit_code({.placement = "pixel"}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.air_weight = -0.1}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1}}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1, 1, 1, 1, 1, -1}}), base::ExitCode::options);
   EXPECT_EQ(exit_code({.tissue_weights = {1, 1, 1, 1, 1, 1, 1, 0}}), base::ExitCode::finished);
   EXPECT_EQ(exit_code({.balance = 1.5}), base::ExitCode::options);
-  EXPECT_EQ(exit_code({.contrast = "unknown"}), base::ExitCode::options);
-  EXPECT_EQ(exit_code({.placement = "image", .thresholds = {0.9, 0.8}}), base::ExitCode::options);
-  EXPECT_EQ(exit_code({.placement = "image", .thresholds = {1.2, 0.9, 0.8}}), base::ExitCode::options);
-  EXPECT_EQ(exit_code({.placement = "image", .thresholds = {0.9, 0.8, 0.0}}), base::ExitCode::options);
-  EXPECT_EQ(exit_code({.placement = "position", .thresholds = {0.9}}), base::ExitCode::finished);  // not used there
+  EXPECT_EQ(exit_code({.placement = CandidatePlacement::image, .thresholds = {0.9, 0.8}}), base::ExitCode::options);
+  EXPECT_EQ(exit_code({.placement = CandidatePlacement::image, .thresholds = {1.2, 0.9, 0.8}}),
+            base::ExitCode::options);
+  EXPECT_EQ(exit_code({.placement = CandidatePlacement::image, .thresholds = {0.9, 0.8, 0.0}}),
+            base::ExitCode::options);
+  EXPECT_EQ(exit_code({.placement = CandidatePlacement::position, .thresholds = {0.9}}),
+            base::ExitCode::finished);  // not used there
 }
 
 }  // namespace

@@ -8,9 +8,8 @@
 #include <cmath>
 #include <vector>
 
-#include "base/error.hpp"
+#include "base/choice.hpp"
 #include "language/vocabulary.hpp"
-#include "tests/support/refusal.hpp"
 
 namespace leda::language {
 namespace {
@@ -23,11 +22,11 @@ at::Tensor lengths(const at::Tensor& rows) {
 
 TEST(CodebookControl, NoneChangesNothing) {
   const at::Tensor rows = codebook(true);
-  EXPECT_TRUE(control_codebook(rows, "none", 3).equal(rows));
+  EXPECT_TRUE(control_codebook(rows, CodebookAblation::none, 3).equal(rows));
 }
 
 TEST(CodebookControl, ShuffledDealsTheSameRowsToOtherWords) {
-  const at::Tensor rows = codebook(false), shuffled = control_codebook(rows, "shuffled", 3);
+  const at::Tensor rows = codebook(false), shuffled = control_codebook(rows, CodebookAblation::shuffled, 3);
   EXPECT_EQ(shuffled.scalar_type(), rows.scalar_type());
   // Rows of different words differ, so sorting by the first columns pairs them.
   const auto sorted = [](const at::Tensor& of) {
@@ -44,7 +43,7 @@ TEST(CodebookControl, ShuffledDealsTheSameRowsToOtherWords) {
 }
 
 TEST(CodebookControl, RandomKeepsEveryLengthAndNoDirection) {
-  const at::Tensor rows = codebook(false), random = control_codebook(rows, "random", 3);
+  const at::Tensor rows = codebook(false), random = control_codebook(rows, CodebookAblation::random, 3);
   EXPECT_LT((lengths(random) - lengths(rows)).abs().max().item<double>(), 1e-5);
   const at::Tensor cosines = (random * rows).sum(1).to(at::kDouble) / (lengths(random) * lengths(rows));
   // Independent directions of 384 numbers: deviation 1 / sqrt(384) = 0.051; words of the model share a direction.
@@ -56,21 +55,14 @@ TEST(CodebookControl, RandomKeepsEveryLengthAndNoDirection) {
 
 TEST(CodebookControl, TheSeedDecidesAndNothingElse) {
   const at::Tensor rows = codebook(true);
-  for (const std::string control : {"shuffled", "random"}) {
+  for (const CodebookAblation control : {CodebookAblation::shuffled, CodebookAblation::random}) {
     const at::Tensor once = control_codebook(rows, control, 5);
-    EXPECT_TRUE(once.equal(control_codebook(rows, control, 5))) << control;
-    EXPECT_FALSE(once.equal(control_codebook(rows, control, 6))) << control;
-    EXPECT_NE(codebook_hash(once), codebook_hash(rows)) << control;
+    EXPECT_TRUE(once.equal(control_codebook(rows, control, 5))) << base::name_of(control);
+    EXPECT_FALSE(once.equal(control_codebook(rows, control, 6))) << base::name_of(control);
+    EXPECT_NE(codebook_hash(once), codebook_hash(rows)) << base::name_of(control);
     EXPECT_NE(control_record(control, 5), control_record(control, 6));
   }
-  EXPECT_EQ(control_record("none", 5), control_record("none", 6));
-}
-
-TEST(CodebookControl, UnknownControlIsRefused) {
-  const base::Error fault =
-      test::refusal_of(base::ExitCode::options, [] { control_codebook(codebook(true), "reversed", 1); });
-  EXPECT_NE(fault.text().value.find("reversed"), std::string::npos);
-  EXPECT_NE(fault.text().remedy.find("shuffled"), std::string::npos);
+  EXPECT_EQ(control_record(CodebookAblation::none, 5), control_record(CodebookAblation::none, 6));
 }
 
 }  // namespace

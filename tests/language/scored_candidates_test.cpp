@@ -46,8 +46,9 @@ struct ScoredWords {
   }
   ScoredCandidates candidates(std::vector<double> thresholds, bool restrict_to_tissue) const {
     const std::size_t num_levels = thresholds.size();
-    const CandidateOptions options{
-        .source = "scores", .restrict_to_tissue = restrict_to_tissue, .thresholds = std::move(thresholds)};
+    const CandidateOptions options{.source = CandidateSource::scores,
+                                   .restrict_to_tissue = restrict_to_tissue,
+                                   .thresholds = std::move(thresholds)};
     return {words, codebook, options, num_levels, scores()};
   }
   // Of maps of 4 x 4 pixels on grids of 1 x 1 and 2 x 2 cells.
@@ -155,7 +156,7 @@ TEST(ScoredCandidates, HaveTheCodebooksTypeAndNoGraphAndSkipAbsentLevels) {
   for (const bool restrict_to_tissue : {false, true}) {
     const at::Tensor codebook = setting.codebook.to(at::kFloat).set_requires_grad(true);
     const CandidateOptions options{
-        .source = "scores", .restrict_to_tissue = restrict_to_tissue, .thresholds = {0.9, 0.6}};
+        .source = CandidateSource::scores, .restrict_to_tissue = restrict_to_tissue, .thresholds = {0.9, 0.6}};
     const ScoredCandidates candidates(setting.words, codebook, options, 2, setting.scores());
     auto levels = CandidateWords(setting.words, codebook, options, {2, 1}, 2)
                       .of_tissue_maps(three_tissues(), std::vector<LevelGrid>{{0, 0}, {2, 2}});
@@ -174,7 +175,7 @@ TEST(ScoredCandidates, HaveTheCodebooksTypeAndNoGraphAndSkipAbsentLevels) {
 TEST(ScoredCandidates, ThresholdsThatDoNotFitAreRefused) {
   const ScoredWords setting;
   const auto exit_code = [&](std::vector<double> thresholds, std::size_t num_levels) {
-    const CandidateOptions options{.source = "scores", .thresholds = std::move(thresholds)};
+    const CandidateOptions options{.source = CandidateSource::scores, .thresholds = std::move(thresholds)};
     return test::exit_code_of<base::ErrorOnAllRanks>([&] {
       const ScoredCandidates candidates(setting.words, setting.codebook, options, num_levels, setting.scores());
     });

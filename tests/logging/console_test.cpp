@@ -36,11 +36,25 @@ TEST(Console, RankZeroSpeaksAndWarns) {
   EXPECT_EQ(contents(streams.errors), "warning: disk nearly full\nrank 0: no data\n");
 }
 
+TEST(Console, QuietItPrintsResultsWarningsAndErrorsAlone) {
+  Streams streams;
+  Console console(0, streams.output, streams.errors, Verbosity::quiet);
+  console.say("step 10 of 20");
+  console.redraw("bar");
+  console.keep_redrawn_line();
+  console.print("the table");
+  console.warn("disk nearly full");
+  console.complain("no data");
+  EXPECT_EQ(contents(streams.output), "the table\n");
+  EXPECT_EQ(contents(streams.errors), "warning: disk nearly full\nrank 0: no data\n");
+}
+
 TEST(Console, OtherRanksOnlyComplain) {
   Streams streams;
   Console console(3, streams.output, streams.errors);
   EXPECT_FALSE(console.speaks());
   console.say("hello");
+  console.print("the table");
   console.warn("disk nearly full");
   console.redraw("bar");
   console.keep_redrawn_line();

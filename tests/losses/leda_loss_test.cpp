@@ -239,7 +239,7 @@ TEST_F(LedaLoss, SoftTokenGradientIsThatOfFiniteDifferences) {
 // The distributions are of the scores that the tokens are chosen by: here of vectors and words of length 1.
 TEST_F(LedaLoss, SoftTokenTermUnderTheCosineIsThatOfUnitVectorsAndSoIsItsGradient) {
   models::AutoencoderOptions cosine = options();
-  cosine.distance = "cosine";
+  cosine.distance = models::WordDistance::cosine;
   models::Autoencoder autoencoder(cosine, random_codebook(), {.dtype = at::kDouble, .seed = 3});
   autoencoder.tensors().freeze();
   const at::Tensor normal_dose = random_images(1);

@@ -59,8 +59,9 @@ struct ScoredCase {
     return language::WordScores::load(path, vocabulary, test::slices_of(content));
   }
   std::vector<LevelCandidates> candidates(bool restrict_to_tissue) const {
-    const language::CandidateOptions options{
-        .source = "scores", .restrict_to_tissue = restrict_to_tissue, .thresholds = thresholds};
+    const language::CandidateOptions options{.source = language::CandidateSource::scores,
+                                             .restrict_to_tissue = restrict_to_tissue,
+                                             .thresholds = thresholds};
     const std::vector<language::LevelGrid> grids{{2, 2}, {4, 4}};
     auto levels = language::CandidateWords(words, codebook, options, strides, 2).of_tissue_maps(tissue, grids);
     language::ScoredCandidates(words, codebook, options, strides.size(), scores)

@@ -136,7 +136,7 @@ TEST_F(NetworkFiles, AutoencoderWithoutCompatibilityComputesAsThisProjectDoes) {
   change_json(archive, "options", "has_decoder", nullptr);
   storage::save_safetensors(autoencoder_path, archive);
   const models::AutoencoderOptions options = load_autoencoder(autoencoder_path, {}).autoencoder->options();
-  EXPECT_EQ(options.compatibility, "none");
+  EXPECT_EQ(options.compatibility, models::Compatibility::none);
   EXPECT_TRUE(options.has_decoder);
 }
 
@@ -160,7 +160,7 @@ TEST_F(NetworkFiles, AnEncoderAloneEncodesAndHasNoDecoder) {
 
 TEST_F(NetworkFiles, WhatChangesTheQuantiserComesBack) {
   models::AutoencoderOptions options = small_autoencoder();
-  options.distance = "cosine";
+  options.distance = models::WordDistance::cosine;
   options.temperature = 0.07;
   options.normalise_latents = true;
   const models::Autoencoder cosine(options, codebook(), {at::kDouble, at::kCPU, 3});

@@ -80,7 +80,7 @@ std::vector<language::LevelCandidates> candidates(const at::Tensor& codebook) {
 TEST_F(PublishedWeights, GiveTheLatentsTokensAndLossesOfAnIndependentNetwork) {
   const AutoencoderFile file = load_autoencoder(path("autoencoder.safetensors"), {at::kDouble, at::kCPU, 1});
   const models::Autoencoder& autoencoder = *file.autoencoder;
-  EXPECT_EQ(autoencoder.options().compatibility, "published");
+  EXPECT_EQ(autoencoder.options().compatibility, models::Compatibility::published);
   const at::Tensor images = answers_.at("images");
   const at::Tensor latent = autoencoder.encode(images);
   EXPECT_LT(distance(latent, "latents"), 1e-9);

@@ -84,10 +84,10 @@ class NonFiniteGradientRuns : public testing::Test {
   }
   static void TearDownTestSuite() { data_.reset(); }
 
-  static JobOptions job(const std::string& policy, const std::string& check) {
+  static JobOptions job(NonFiniteReaction reaction, distributed::NonFiniteCheck check) {
     JobOptions options = test::tiny_job(data_->path());
-    options.training.precision = "float32";
-    options.training.on_non_finite = policy;
+    options.training.precision = Precision::float32;
+    options.training.on_non_finite = reaction;
     options.distributed.non_finite_check = check;
     options.denoiser_training.learning_rate = 1e-3;
     options.autoencoder_training.learning_rate = 1e-3;
@@ -178,19 +178,22 @@ class NonFiniteGradientRuns : public testing::Test {
 std::unique_ptr<test::TemporaryFolder> NonFiniteGradientRuns::data_;
 
 // The parameter: distributed.non_finite_check.
-class NonFiniteGradients : public NonFiniteGradientRuns, public testing::WithParamInterface<const char*> {
+class NonFiniteGradients : public NonFiniteGradientRuns,
+                           public testing::WithParamInterface<distributed::NonFiniteCheck> {
  protected:
-  static JobOptions job(const std::string& policy) { return NonFiniteGradientRuns::job(policy, GetParam()); }
+  static JobOptions job(NonFiniteReaction reaction) { return NonFiniteGradientRuns::job(reaction, GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Check, NonFiniteGradients, testing::Values("before_sum", "on_device"));
+INSTANTIATE_TEST_SUITE_P(Check, NonFiniteGradients,
+                         testing::Values(distributed::NonFiniteCheck::before_sum,
+                                         distributed::NonFiniteCheck::on_device));
 
 TEST_P(NonFiniteGradients, StopNamesRankParameterAndStepAndLeavesTheCheckpointBefore) {
   const test::TemporaryFolder folder;
   for (const bool is_pretrain : {false, true}) {
     const std::filesystem::path run = folder.path() / (is_pretrain ? "1" : "2");
-    const auto error =
-        test::thrown_error<NonFiniteGradientError>([&] { live(job("stop"), run, {.is_pretrain = is_pretrain}); });
+    const auto error = test::thrown_error<NonFiniteGradientError>(
+        [&] { live(job(NonFiniteReaction::stop), run, {.is_pretrain = is_pretrain}); });
     ASSERT_TRUE(error);
     EXPECT_EQ(error->exit_code(), base::ExitCode::non_finite);
     EXPECT_EQ(error->step(), kPoisonedStep);
@@ -198,9 +201,9 @@ TEST_P(NonFiniteGradients, StopNamesRankParameterAndStepAndLeavesTheCheckpointBe
     EXPECT_TRUE(std::filesystem::exists(run / "checkpoints" / "step_00000004"));
     EXPECT_FALSE(std::filesystem::exists(run / "checkpoints" / "step_00000008"));
     // Without the fault the run goes on from there, to the bytes of one that never met it.
-    live(job("stop"), run, {.is_pretrain = is_pretrain, .is_poisoned = never});
+    live(job(NonFiniteReaction::stop), run, {.is_pretrain = is_pretrain, .is_poisoned = never});
     const test::TemporaryFolder straight;
-    live(job("stop"), straight.path(), {.is_pretrain = is_pretrain, .is_poisoned = never});
+    live(job(NonFiniteReaction::stop), straight.path(), {.is_pretrain = is_pretrain, .is_poisoned = never});
     EXPECT_TRUE(final_bytes(run) == final_bytes(straight.path()));
   }
 }
@@ -208,7 +211,7 @@ TEST_P(NonFiniteGradients, StopNamesRankParameterAndStepAndLeavesTheCheckpointBe
 TEST_P(NonFiniteGradients, SkipLeavesOneUpdateOutWarnsAndGoesOnToFiniteResults) {
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder folder;
-    const std::string warnings = live(job("skip"), folder.path(), {.is_pretrain = is_pretrain});
+    const std::string warnings = live(job(NonFiniteReaction::skip), folder.path(), {.is_pretrain = is_pretrain});
     EXPECT_THAT(warnings,
                 AllOf(HasSubstr("1 update by step 5 skipped"), HasSubstr("rank 1, parameter "), HasSubstr(", step 4")));
     for (const auto& [name, tensor] : final_archive(folder.path(), "networks").tensors) {
@@ -231,8 +234,8 @@ TEST_P(NonFiniteGradients, SkipLeavesOneUpdateOutWarnsAndGoesOnToFiniteResults) 
 
 TEST_P(NonFiniteGradients, SkipOfAWholeIntervalIsLogged) {
   const test::TemporaryFolder folder;
-  const std::string warnings =
-      live(job("skip"), folder.path(), {.is_poisoned = [](std::int64_t step) { return step >= 3 && step < 6; }});
+  const std::string warnings = live(job(NonFiniteReaction::skip), folder.path(),
+                                    {.is_poisoned = [](std::int64_t step) { return step >= 3 && step < 6; }});
   EXPECT_THAT(warnings, HasSubstr("rank 1, parameter "));
   const auto lines = log_lines(folder.path(), kSkippedUpdates);
   ASSERT_EQ(lines.size(), 3u);
@@ -244,11 +247,11 @@ TEST_P(NonFiniteGradients, SkipOfAWholeIntervalIsLogged) {
 TEST_P(NonFiniteGradients, SkipIsTheSameInterruptedOrNot) {
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder straight;
-    live(job("skip"), straight.path(), {.is_pretrain = is_pretrain});
+    live(job(NonFiniteReaction::skip), straight.path(), {.is_pretrain = is_pretrain});
     for (const int stop_after : {3, 5, 6}) {
       const test::TemporaryFolder broken;
-      live(job("skip"), broken.path(), {.is_pretrain = is_pretrain, .stop_after = stop_after});
-      live(job("skip"), broken.path(), {.is_pretrain = is_pretrain});
+      live(job(NonFiniteReaction::skip), broken.path(), {.is_pretrain = is_pretrain, .stop_after = stop_after});
+      live(job(NonFiniteReaction::skip), broken.path(), {.is_pretrain = is_pretrain});
       EXPECT_TRUE(final_bytes(broken.path()) == final_bytes(straight.path())) << stop_after;
     }
   }
@@ -257,13 +260,13 @@ TEST_P(NonFiniteGradients, SkipIsTheSameInterruptedOrNot) {
 TEST_P(NonFiniteGradients, RollBackOfAFaultThatPassesGivesTheBytesOfAnUndisturbedRun) {
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder undisturbed;
-    live(job("roll_back"), undisturbed.path(), {.is_pretrain = is_pretrain, .is_poisoned = never});
+    live(job(NonFiniteReaction::roll_back), undisturbed.path(), {.is_pretrain = is_pretrain, .is_poisoned = never});
     for (const std::int64_t step : {std::int64_t{1}, kPoisonedStep}) {  // before and after the first checkpoint
       const test::TemporaryFolder folder;
       bool has_passed = false;
       const auto once = [&](std::int64_t now) { return now == step && !std::exchange(has_passed, true); };
       const std::string warnings =
-          live(job("roll_back"), folder.path(), {.is_pretrain = is_pretrain, .is_poisoned = once});
+          live(job(NonFiniteReaction::roll_back), folder.path(), {.is_pretrain = is_pretrain, .is_poisoned = once});
       EXPECT_THAT(warnings, AllOf(HasSubstr("rank 1, parameter "), HasSubstr("back to the last checkpoint")));
       EXPECT_TRUE(final_bytes(folder.path()) == final_bytes(undisturbed.path())) << step;
     }
@@ -278,16 +281,16 @@ TEST_P(NonFiniteGradients, RollBackStopsAtTheSecondFaultOfAStep) {
     return step == kPoisonedStep;
   };
   const auto error = test::thrown_error<NonFiniteGradientError>(
-      [&] { live(job("roll_back"), folder.path(), {.is_poisoned = always}); });
+      [&] { live(job(NonFiniteReaction::roll_back), folder.path(), {.is_poisoned = always}); });
   ASSERT_TRUE(error);
   EXPECT_THAT(error->text().value, HasSubstr(", step 4"));
   EXPECT_EQ(num_faults, 2);
 }
 
 TEST_P(NonFiniteGradients, AllRanksAgreeInAReproducibleStepToo) {
-  JobOptions options = job("skip");
+  JobOptions options = job(NonFiniteReaction::skip);
   options.distributed.reproducible = true;
-  options.discriminator.norm = "group";
+  options.discriminator.norm = models::DiscriminatorNorm::group;
   const test::TemporaryFolder folder;
   EXPECT_THAT(live(options, folder.path(), {.is_pretrain = true, .num_ranks = 3}), HasSubstr("rank 1, parameter "));
   for (const auto& [name, tensor] : final_archive(folder.path(), "networks").tensors) {
@@ -301,7 +304,7 @@ TEST_P(NonFiniteGradients, AnInfiniteSumOfFiniteGradientsIsSkippedToo) {
     const at::Tensor weight = at::ones({3}, at::kFloat).set_requires_grad(true);
     const std::vector<models::NamedTensor> parameters{{"weight", weight}};
     UpdateOptions options;
-    options.on_non_finite = "skip";
+    options.on_non_finite = NonFiniteReaction::skip;
     options.synchronizer.non_finite_check = GetParam();
     ParameterUpdater updater(parameters, options, plan_for(parameters, options.synchronizer), communicator);
     const auto update = [&](std::int64_t step, double slope) {
@@ -322,7 +325,7 @@ TEST_P(NonFiniteGradients, AnInfiniteSumOfFiniteGradientsIsSkippedToo) {
 }
 
 TEST_P(NonFiniteGradients, SkipEndsAtTheLimitOfUpdatesInARowOnAllRanks) {
-  JobOptions options = job("skip");
+  JobOptions options = job(NonFiniteReaction::skip);
   options.training.max_consecutive_skips = 3;
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder folder;
@@ -340,7 +343,7 @@ TEST_P(NonFiniteGradients, SkipEndsAtTheLimitOfUpdatesInARowOnAllRanks) {
 
 // Every other step, and more in all than the limit: training gets on.
 TEST_P(NonFiniteGradients, SkipsApartFromEachOtherReachNoLimit) {
-  JobOptions options = job("skip");
+  JobOptions options = job(NonFiniteReaction::skip);
   options.training.max_consecutive_skips = 2;
   const test::TemporaryFolder folder;
   live(options, folder.path(), {.is_poisoned = [](std::int64_t step) { return step % 2 == 1; }});
@@ -355,7 +358,7 @@ TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
       const at::Tensor weight = at::ones({3}, at::kFloat).set_requires_grad(true);
       const std::vector<models::NamedTensor> parameters{{"weight", weight}};
       UpdateOptions update_options;
-      update_options.on_non_finite = "skip";
+      update_options.on_non_finite = NonFiniteReaction::skip;
       update_options.max_consecutive_skips = limit;
       update_options.synchronizer.non_finite_check = GetParam();
       ParameterUpdater updater(parameters, update_options, plan_for(parameters, update_options.synchronizer),
@@ -384,9 +387,11 @@ TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
 TEST_F(NonFiniteGradientRuns, BothChecksLeaveTheSameBytes) {
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder by_host;
-    live(job("skip", "before_sum"), by_host.path(), {.is_pretrain = is_pretrain});
+    live(job(NonFiniteReaction::skip, distributed::NonFiniteCheck::before_sum), by_host.path(),
+         {.is_pretrain = is_pretrain});
     const test::TemporaryFolder on_device;
-    live(job("skip", "on_device"), on_device.path(), {.is_pretrain = is_pretrain});
+    live(job(NonFiniteReaction::skip, distributed::NonFiniteCheck::on_device), on_device.path(),
+         {.is_pretrain = is_pretrain});
     EXPECT_TRUE(final_bytes(by_host.path()) == final_bytes(on_device.path()));
   }
 }

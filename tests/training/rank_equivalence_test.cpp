@@ -60,7 +60,7 @@ class RankEquivalence : public testing::Test {
       const auto training = data::ShardCatalogue::open(folder() / "train");
       const auto validation = data::ShardCatalogue::open(folder() / "validation");
       const ct::Window window = ct::window_of("leda");
-      const models::TensorSettings settings{options.training.precision == "float64" ? at::kDouble : at::kFloat,
+      const models::TensorSettings settings{options.training.precision == Precision::float64 ? at::kDouble : at::kFloat,
                                             at::kCPU, 7};
       const StageContext context{options, communicator, console, validation, window, settings};
       const std::unique_ptr<Stage> stage = make_stage(kind, context);
@@ -140,8 +140,8 @@ class RankEquivalence : public testing::Test {
   static JobOptions reproducible_job() {
     JobOptions options = test::tiny_job(folder());
     options.distributed.reproducible = true;
-    options.discriminator.norm = "group";
-    options.training.precision = "float32";
+    options.discriminator.norm = models::DiscriminatorNorm::group;
+    options.training.precision = Precision::float32;
     options.training.max_gradient_norm = 1.0;
     options.autoencoder_training.learning_rate = 1e-3;
     options.adversarial.learning_rate = 1e-3;
@@ -152,14 +152,14 @@ class RankEquivalence : public testing::Test {
   }
 
   static void with_all_semantic_options(JobOptions& options) {
-    options.autoencoder.distance = "cosine";
+    options.autoencoder.distance = models::WordDistance::cosine;
     options.autoencoder.temperature = 0.2;
     options.autoencoder.normalise_latents = true;
-    options.autoencoder_training.semantic_weighting = "dynamic";
+    options.autoencoder_training.semantic_weighting = SemanticWeighting::dynamic;
     options.autoencoder_training.semantic_weight = 20.0;
     options.autoencoder_training.learning_rate = 1e-3;
     options.words.balance = 0.5;
-    options.words.contrast = "auto";
+    options.words.contrast = language::Contrast::automatic;
     options.words.tissue_weights = {0.5, 1, 1, 2, 1, 1, 3, 1};
   }
 
@@ -213,7 +213,7 @@ TEST_F(RankEquivalence, UnevenAndShortBatchesAreAveragedExactly) {
 }
 
 JobOptions with_soft_token_term(JobOptions options) {
-  options.leda.token_term = "soft";
+  options.leda.token_term = losses::TokenTerm::soft;
   options.leda.token_weight = 0.1;
   options.logging.every_num_steps = 1;
   options.training.global_batch = 5;  // 5, 5, 2 images a step: shares differ, and some ranks have none
@@ -272,7 +272,7 @@ TEST_F(RankEquivalence, TermsOfWeightZeroAreInNoTotal) {
 
 TEST_F(RankEquivalence, Float32AgreesInTheFirstStep) {
   JobOptions options = test::tiny_job(folder());
-  options.training.precision = "float32";
+  options.training.precision = Precision::float32;
   for (const Kind kind : {Kind::pretrain, Kind::denoise}) {
     const Trace one = train(kind, options, 1, 1);
     const Trace four = train(kind, options, 4, 1);
@@ -346,7 +346,7 @@ TEST_F(RankEquivalence, WithoutTheModeTheBitsDependOnTheNumberOfRanks) {
 // image's own, it agrees with the plain step.
 TEST_F(RankEquivalence, ReproducibleIsThePlainStepUpToRounding) {
   JobOptions options = reproducible_job();
-  options.training.precision = "float64";
+  options.training.precision = Precision::float64;
   options.adversarial.weight = 0.0;
   for (const Kind kind : {Kind::pretrain, Kind::denoise}) {
     options.distributed.reproducible = true;
@@ -358,7 +358,7 @@ TEST_F(RankEquivalence, ReproducibleIsThePlainStepUpToRounding) {
 
 TEST_F(RankEquivalence, ANetworkThatCouplesSamplesIsNotReproducible) {
   JobOptions options = reproducible_job();
-  options.discriminator.norm = "batch";
+  options.discriminator.norm = models::DiscriminatorNorm::batch;
   const auto fault =
       test::refusal_of<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { train(Kind::pretrain, options, 2, 1); });
   EXPECT_NE(fault.text().remedy.find("discriminator.norm = group"), std::string::npos);
@@ -370,7 +370,7 @@ TEST_F(RankEquivalence, ANetworkThatCouplesSamplesIsNotReproducible) {
 TEST_F(RankEquivalence, Bfloat16OnTheWireTrainsAlmostAlike) {
   JobOptions options = test::tiny_job(folder());
   const Trace plain = train(Kind::denoise, options, 3, 5);
-  options.distributed.wire_type = "bfloat16";
+  options.distributed.wire_type = distributed::GradientCompression::bfloat16;
   const Trace rounded = train(Kind::denoise, options, 3, 5);
   double largest = 0.0;
   for (std::size_t i = 0; i < plain.state.networks.tensors.size(); ++i) {

@@ -40,7 +40,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
     test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
       JobOptions options = test::tiny_job(data_->path());
       options.adversarial.start_step = 6;  // in the middle
-      options.training.precision = "float32";
+      options.training.precision = Precision::float32;
       options.distributed.bucket_bytes = bucket_bytes;
       options.distributed.first_bucket_bytes = bucket_bytes;
       options.training.max_micro_batch = 1;

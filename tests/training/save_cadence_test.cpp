@@ -16,7 +16,7 @@ struct CloseFile {
 
 class SaveCadenceTest : public testing::Test {
  protected:
-  static JobOptions options(const std::string& interval) {
+  static JobOptions options(CheckpointInterval interval) {
     JobOptions options;
     options.checkpoint_cadence.interval = interval;
     options.checkpoint_cadence.every_num_steps = 30;
@@ -28,7 +28,7 @@ class SaveCadenceTest : public testing::Test {
 };
 
 TEST_F(SaveCadenceTest, InStepsItIsTheSameStepsAfterEveryResume) {
-  SaveCadence cadence("stage", options("steps"), nullptr);
+  SaveCadence cadence("stage", options(CheckpointInterval::steps), nullptr);
   cadence.note_saved(17);
   EXPECT_FALSE(cadence.is_due(29));
   EXPECT_TRUE(cadence.is_due(30));
@@ -38,7 +38,7 @@ TEST_F(SaveCadenceTest, InStepsItIsTheSameStepsAfterEveryResume) {
 TEST_F(SaveCadenceTest, AutomaticItMeasuresFirstAndThenAllRanksDoWhatRankZeroMeasured) {
   test::run_ranks(3, [&](distributed::Communicator& communicator) {
     logging::Console console(communicator.rank(), quiet_.get(), quiet_.get());
-    SaveCadence cadence("stage", options("auto"), nullptr);
+    SaveCadence cadence("stage", options(CheckpointInterval::automatic), nullptr);
     cadence.note_saved(7);
     EXPECT_FALSE(cadence.is_due(16));
     EXPECT_TRUE(cadence.is_due(17)) << "until something is measured, at logging steps' distance";

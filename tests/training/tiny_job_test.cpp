@@ -40,7 +40,7 @@ training::JobOptions tiny_job(const std::filesystem::path& folder) {
   job.denoiser.channels = 6;
   job.denoiser_training.crop = 32;
   job.training.global_batch = 4;
-  job.training.precision = "float64";
+  job.training.precision = training::Precision::float64;
   job.training.validate_every_num_steps = 5;
   job.checkpoint_cadence.every_num_steps = 4;
   job.logging.every_num_steps = 3;

@@ -75,7 +75,7 @@ bool print_dataset_info(const std::string& folder, distributed::Communicator& co
   const std::optional<HuRange> range = hu_range(catalogue, communicator, should_stop);
   if (!range) return false;
   const auto row = [&](const char* name, const std::string& value) {
-    console.say(fmt::format("{:<14}{}", name, value));
+    console.print(fmt::format("{:<14}{}", name, value));
   };
   row("folder", folder);
   row("shards", fmt::to_string(catalogue.shards().size()));
@@ -106,8 +106,8 @@ bool verify_dataset(const std::string& folder, distributed::Communicator& commun
     if (shard < num_shards) catalogue.shards()[static_cast<std::size_t>(shard)].verify();
   }
   communicator.barrier();
-  console.say(fmt::format("{}: {} shards, {} slices, every chunk as it was written", folder, num_shards,
-                          catalogue.num_slices()));
+  console.print(fmt::format("{}: {} shards, {} slices, every chunk as it was written", folder, num_shards,
+                            catalogue.num_slices()));
   return true;
 }
 

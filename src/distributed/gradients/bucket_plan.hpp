@@ -15,14 +15,23 @@ struct NamedParameter {
   at::Tensor tensor;
 };
 
+// How gradients travel: as they are, or rounded.
+enum class GradientCompression { full, bfloat16 };
+constexpr std::array<std::string_view, 2> names_of(GradientCompression) { return {"full", "bfloat16"}; }
+
+// When a NaN or infinity is found: before_sum names the rank at once, on_device waits for nothing; automatic:
+// before_sum in host memory.
+enum class NonFiniteCheck { automatic, before_sum, on_device };
+constexpr std::array<std::string_view, 3> names_of(NonFiniteCheck) { return {"auto", "before_sum", "on_device"}; }
+
 struct SynchronizerOptions {
   std::int64_t bucket_bytes = std::int64_t{4} << 20;
   // The first to leave is small, so that communication begins early.
   std::int64_t first_bucket_bytes = std::int64_t{1} << 20;
-  std::string wire_type = "full";         // full, bfloat16
-  bool overlap = true;                    // false: buckets leave after backward only; to measure what overlap gains
-  std::string non_finite_check = "auto";  // before_sum, on_device; auto: before_sum in host memory
-  bool reproducible = false;              // sums in a fixed tree over samples; one sample a micro-batch
+  GradientCompression wire_type = GradientCompression::full;
+  bool overlap = true;  // false: buckets leave after backward only; to measure what overlap gains
+  NonFiniteCheck non_finite_check = NonFiniteCheck::automatic;
+  bool reproducible = false;  // sums in a fixed tree over samples; one sample a micro-batch
 };
 
 struct BucketPlan {

@@ -88,7 +88,8 @@ GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameter
   lay_out_buckets();
   attach_gradients();
   const bool is_in_host_memory = flat_gradients_.empty() || flat_gradients_.front().is_cpu();
-  if (options.non_finite_check == "on_device" || (options.non_finite_check == "auto" && !is_in_host_memory)) {
+  if (options.non_finite_check == NonFiniteCheck::on_device ||
+      (options.non_finite_check == NonFiniteCheck::automatic && !is_in_host_memory)) {
     std::vector<std::vector<at::Tensor>> gradients(plan_.parameter_indices.size());
     for (std::size_t bucket = 0; bucket < gradients.size(); ++bucket) {
       for (const int index : plan_.parameter_indices[bucket])

@@ -35,7 +35,8 @@ base::StopRequest TrainingLoop::run() {
   account_.begin(progress_.step);
   cadence_.note_saved(progress_.step);
   // Somewhere to roll back to from the first step on.
-  if (!is_resumed && parts_.context.options.training.on_non_finite == "roll_back") save_in_background();
+  if (!is_resumed && parts_.context.options.training.on_non_finite == NonFiniteReaction::roll_back)
+    save_in_background();
 
   distributed::StopAgreement agreement(parts_.context.communicator);
   logging::ProgressLine progress(parts_.context.console, plan_.title, plan_.num_steps, progress_.step,
@@ -113,7 +114,8 @@ void TrainingLoop::settle_updates() {
 
 // A fault that comes back at the step where it was before is no accident.
 bool TrainingLoop::may_roll_back(const NonFiniteGradientError& fault) {
-  return parts_.context.options.training.on_non_finite == "roll_back" && rolled_back_steps_.insert(fault.step()).second;
+  return parts_.context.options.training.on_non_finite == NonFiniteReaction::roll_back &&
+         rolled_back_steps_.insert(fault.step()).second;
 }
 
 base::StopRequest TrainingLoop::roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement) {

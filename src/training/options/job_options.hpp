@@ -3,32 +3,67 @@
 // config/job_option_table.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/checkpoint_store.hpp"
 #include "distributed/core/device_ranks.hpp"
 #include "distributed/gradients/bucket_plan.hpp"
 #include "language/candidate_words.hpp"
+#include "language/codebook_control.hpp"
+#include "losses/leda_loss.hpp"
 #include "models/autoencoder.hpp"
 #include "models/denoiser.hpp"
 #include "models/patch_discriminator.hpp"
 
 namespace leda::training {
 
+// What a job does. baseline: stage 2 without LEDA; denoise: with.
+enum class JobStage { pretrain, baseline, denoise, evaluate };
+constexpr std::array<std::string_view, 4> names_of(JobStage) { return {"pretrain", "baseline", "denoise", "evaluate"}; }
+
+// automatic: a GPU if there is one.
+enum class DeviceChoice { automatic, cpu, cuda };
+constexpr std::array<std::string_view, 3> names_of(DeviceChoice) { return {"auto", "cpu", "cuda"}; }
+
+// phantoms: written where they are missing.
+enum class DataSource { shards, phantoms };
+constexpr std::array<std::string_view, 2> names_of(DataSource) { return {"shards", "phantoms"}; }
+
+// dynamic: times the ratio of appearance and semantic loss (SPAE).
+enum class SemanticWeighting { fixed, dynamic };
+constexpr std::array<std::string_view, 2> names_of(SemanticWeighting) { return {"fixed", "dynamic"}; }
+
+// linear: times the global batch, as taming-transformers does.
+enum class RateScaling { none, linear };
+constexpr std::array<std::string_view, 2> names_of(RateScaling) { return {"none", "linear"}; }
+
+enum class Precision { float32, float64 };
+constexpr std::array<std::string_view, 2> names_of(Precision) { return {"float32", "float64"}; }
+
+// To a gradient that is not finite.
+enum class NonFiniteReaction { stop, skip, roll_back };
+constexpr std::array<std::string_view, 3> names_of(NonFiniteReaction) { return {"stop", "skip", "roll_back"}; }
+
+// steps: every_num_steps; automatic: training/loop/checkpoint_interval.
+enum class CheckpointInterval { steps, automatic };
+constexpr std::array<std::string_view, 2> names_of(CheckpointInterval) { return {"steps", "auto"}; }
+
 struct RunOptions {
-  std::vector<std::string> stages{"pretrain", "baseline", "denoise", "evaluate"};
+  std::vector<JobStage> stages{JobStage::pretrain, JobStage::baseline, JobStage::denoise, JobStage::evaluate};
   std::string folder = "runs/leda";
   std::uint64_t seed = 1;
   std::int64_t num_denoiser_seeds = 1;  // denoisers are trained with seed, seed + 1, ...
-  std::string device = "auto";          // auto, cpu, cuda
-  double max_seconds = 0.0;             // 0 = no limit
-  double margin_seconds = 30.0;         // kept free before the batch system takes the nodes away
+  DeviceChoice device = DeviceChoice::automatic;
+  double max_seconds = 0.0;      // 0 = no limit
+  double margin_seconds = 30.0;  // kept free before the batch system takes the nodes away
 };
 
 struct DataOptions {
-  std::string source = "shards";  // shards; phantoms = written when missing
+  DataSource source = DataSource::shards;
   std::string folder = "data/shards";
   std::string window = "leda";
   std::int64_t queue_depth = 4;
@@ -45,7 +80,7 @@ struct DataOptions {
 struct VocabularyOptions {
   std::string file = "builtin";
   bool normalise_rows = true;
-  std::string control = "none";  // shuffled, random: a codebook without the language (language/codebook_control)
+  language::CodebookAblation control = language::CodebookAblation::none;
 };
 
 struct AutoencoderTrainingOptions {
@@ -55,7 +90,7 @@ struct AutoencoderTrainingOptions {
   double beta1 = 0.5;
   double beta2 = 0.9;
   double semantic_weight = 0.3;
-  std::string semantic_weighting = "fixed";  // dynamic: times the ratio of appearance and semantic loss (SPAE)
+  SemanticWeighting semantic_weighting = SemanticWeighting::fixed;
   double commitment_weight = 1.0;
   double codebook_weight = 1.0;
   double perceptual_weight = 0.0;
@@ -82,7 +117,7 @@ struct DenoiserTrainingOptions {
 struct LedaOptions {
   double weight = 0.5;
   std::string autoencoder;  // file; empty = the run's own stage 1
-  std::string token_term = "hard";
+  losses::TokenTerm token_term = losses::TokenTerm::hard;
   double token_weight = 1.0;
   double token_temperature = 1.0;  // of token_term soft
 };
@@ -90,13 +125,13 @@ struct LedaOptions {
 struct TrainingOptions {
   std::int64_t global_batch = 8;
   std::int64_t max_micro_batch = 4;  // samples per backward and rank, more are accumulated; 0 = the rank's whole share
-  std::string learning_rate_scaling = "none";  // none, linear (times the global batch, as taming-transformers does)
+  RateScaling learning_rate_scaling = RateScaling::none;
   std::int64_t num_warm_up_steps = 0;
   double final_learning_rate_fraction = 1.0;
   double max_gradient_norm = 0.0;  // 0 = no clipping
   std::int64_t validate_every_num_steps = 1000;
-  std::string precision = "float32";
-  std::string on_non_finite = "stop";       // of a gradient that is not finite: stop, skip, roll_back
+  Precision precision = Precision::float32;
+  NonFiniteReaction on_non_finite = NonFiniteReaction::stop;
   std::int64_t max_consecutive_skips = 20;  // with skip: updates in a row, of one network; 0 = no limit
   double divergence_factor = 10.0;          // stop when validation is this much worse than its best; 0 = never
 };
@@ -108,7 +143,7 @@ struct WatchOptions {
 };
 
 struct CheckpointCadence {
-  std::string interval = "steps";  // steps (every_num_steps), auto (training/loop/checkpoint_interval)
+  CheckpointInterval interval = CheckpointInterval::steps;
   std::int64_t every_num_steps = 1000;
 };
 

@@ -12,8 +12,8 @@ constexpr const char* kWithoutLeda = "without LEDA";
 
 }  // namespace
 
-bool has_stage(const JobOptions& options, const std::string& name) {
-  return std::find(options.run.stages.begin(), options.run.stages.end(), name) != options.run.stages.end();
+bool has_stage(const JobOptions& options, JobStage stage) {
+  return std::find(options.run.stages.begin(), options.run.stages.end(), stage) != options.run.stages.end();
 }
 
 std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
@@ -21,8 +21,8 @@ std::vector<DenoiserPhase> denoiser_phases(const JobOptions& options) {
   for (std::int64_t i = 0; i < options.run.num_denoiser_seeds; ++i) {
     const std::uint64_t seed = options.run.seed + static_cast<std::uint64_t>(i);
     const std::string suffix = i == 0 ? "" : fmt::format("_seed_{}", seed);
-    if (has_stage(options, "baseline")) phases.push_back({kWithoutLeda, "without_leda" + suffix, seed, 0.0});
-    if (!has_stage(options, "denoise")) continue;
+    if (has_stage(options, JobStage::baseline)) phases.push_back({kWithoutLeda, "without_leda" + suffix, seed, 0.0});
+    if (!has_stage(options, JobStage::denoise)) continue;
     const bool with_leda = options.leda.weight != 0.0;
     phases.push_back({with_leda ? kWithLeda : "leda.weight 0", (with_leda ? "with_leda" : "weight_0") + suffix, seed,
                       options.leda.weight});

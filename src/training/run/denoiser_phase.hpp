@@ -10,7 +10,7 @@
 namespace leda::training {
 
 // Whether run.stages names it.
-bool has_stage(const JobOptions& options, const std::string& name);
+bool has_stage(const JobOptions& options, JobStage stage);
 
 struct DenoiserPhase {
   std::string row;     // of the result table

@@ -5,19 +5,18 @@
 #include <c10/core/Device.h>
 
 #include <memory>
-#include <string>
 
 #include "distributed/core/communicator.hpp"
 #include "distributed/core/device_ranks.hpp"
+#include "training/options/job_options.hpp"
 
 namespace leda::training {
 
 class DevicePlacement {
  public:
-  // `wanted`: auto (GPUs if every rank sees some), cpu, cuda. ErrorOnAllRanks(options) where there is no GPU for a rank
-  // or only some ranks see one. Collective; `control` outlives it.
-  DevicePlacement(const std::string& wanted, distributed::Communicator& control,
-                  const distributed::DeviceOptions& options);
+  // `wanted`: automatic (GPUs if every rank sees some), cpu, cuda. ErrorOnAllRanks(options) where there is no GPU for a
+  // rank or only some ranks see one. Collective; `control` outlives it.
+  DevicePlacement(DeviceChoice wanted, distributed::Communicator& control, const distributed::DeviceOptions& options);
 
   at::Device device() const { return device_; }
   // Carries tensors on that device and in host memory.

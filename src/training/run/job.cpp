@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/choice.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
@@ -82,7 +83,7 @@ class Job {
         ledger_(around.ledger),
         time_limit_(around.time_limit),
         window_(ct::window_of(options.data.window)),
-        settings_{options.training.precision == "float64" ? at::kDouble : at::kFloat, placement_.device(),
+        settings_{options.training.precision == Precision::float64 ? at::kDouble : at::kFloat, placement_.device(),
                   options.run.seed} {}
 
   // Before all else: the data is written where it is missing, and opened, unless a stop is agreed on meanwhile.
@@ -220,7 +221,7 @@ StopRequest Job::train(Stage& stage, const LoopPlan& plan, const data::LoaderOpt
   logging::RunLog log(console_, folder, options_.logging.tensorboard);
   console_.say(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
                            plan.num_steps, plan.global_batch, plan.schedule.base,
-                           options_.training.learning_rate_scaling, folder.string()));
+                           base::name_of(options_.training.learning_rate_scaling), folder.string()));
   if (plan.global_batch < communicator_.size()) {
     console_.say(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
                              communicator_.size() - plan.global_batch, communicator_.size(), plan.global_batch));
@@ -315,14 +316,15 @@ StopRequest Job::evaluate() {
 void Job::check_data() const {
   const int downsampling = 1 << (options_.autoencoder.multipliers.size() - 1);
   const std::string autoencoder = "the autoencoder";
-  if (has_stage(options_, "pretrain")) check_image_sides(data_->train, 0, downsampling, downsampling, autoencoder);
+  if (has_stage(options_, JobStage::pretrain))
+    check_image_sides(data_->train, 0, downsampling, downsampling, autoencoder);
   if (denoiser_phases(options_).empty()) return;
   const std::unique_ptr<models::Denoiser> denoiser = models::make_denoiser(options_.denoiser, settings_);
   const data::SliceLoader loader(data_->train, denoiser_loader(options_.run.seed));
   const std::int64_t crop = options_.denoiser_training.crop;
   check_image_sides(data_->train, 0, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
   check_image_sides(data_->train, crop, denoiser->size_multiple(), denoiser->smallest_size(), "the denoiser");
-  const bool own_autoencoder = has_stage(options_, "denoise") && options_.leda.autoencoder.empty();
+  const bool own_autoencoder = has_stage(options_, JobStage::denoise) && options_.leda.autoencoder.empty();
   if (own_autoencoder && options_.leda.weight != 0.0) {
     check_image_sides(data_->train, crop, downsampling, downsampling, autoencoder);
   }
@@ -358,13 +360,13 @@ StopRequest Job::prepare_data() {
 
 ExitCode Job::run() {
   check_data();
-  if (has_stage(options_, "pretrain")) {
+  if (has_stage(options_, JobStage::pretrain)) {
     if (const StopRequest stop = pretrain(); stop != StopRequest::none) return leave(stop);
   }
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
     if (const StopRequest stop = train_denoiser(phase); stop != StopRequest::none) return leave(stop);
   }
-  if (has_stage(options_, "evaluate")) {
+  if (has_stage(options_, JobStage::evaluate)) {
     if (const StopRequest stop = agreed_stop(); stop != StopRequest::none) return leave(stop);
     if (const StopRequest stop = evaluate(); stop != StopRequest::none) return leave(stop);
   }
@@ -395,14 +397,15 @@ void Job::check_stage(Stage& stage, const LoopPlan& plan, const data::LoaderOpti
 
 void Job::check_without_training() {
   check_data();
-  if (has_stage(options_, "pretrain")) {
+  if (has_stage(options_, JobStage::pretrain)) {
     const language::Vocabulary vocabulary = language::load_vocabulary(options_.vocabulary.file);
     PretrainStage stage(context(options_.run.seed), vocabulary, word_scores(vocabulary));
     check_stage(stage, pretrain_plan(), pretrain_loader());
   }
   for (const DenoiserPhase& phase : denoiser_phases(options_)) {
     const bool is_autoencoder_there = fs::exists(autoencoder_path());
-    if (phase.leda_weight != 0.0 && !is_autoencoder_there && !has_stage(options_, "pretrain")) autoencoder_for(phase);
+    if (phase.leda_weight != 0.0 && !is_autoencoder_there && !has_stage(options_, JobStage::pretrain))
+      autoencoder_for(phase);
     const double weight = is_autoencoder_there ? phase.leda_weight : 0.0;
     DenoiserStage stage(context(phase.seed), weight,
                         weight != 0.0 ? autoencoder_for(phase) : std::optional<model_files::AutoencoderFile>{});
@@ -412,7 +415,9 @@ void Job::check_without_training() {
 
 // What a finished run was asked for: with more of it asked for, it is not finished any more.
 nlohmann::json extent_of(const JobOptions& options) {
-  return {{"stages", options.run.stages},
+  std::vector<std::string> stages;
+  for (const JobStage stage : options.run.stages) stages.push_back(base::name_of(stage));
+  return {{"stages", stages},
           {"autoencoder.num_steps", options.autoencoder_training.num_steps},
           {"denoiser.num_steps", options.denoiser_training.num_steps},
           {"num_denoiser_seeds", options.run.num_denoiser_seeds}};
@@ -431,8 +436,8 @@ bool is_finished(const fs::path& run_folder, const JobOptions& options, distribu
 void say_results(const fs::path& run_folder, logging::Console& console) {
   const fs::path table = run_folder / "evaluation" / "evaluation.txt";
   if (!console.speaks() || !fs::exists(table)) return;
-  console.say("\n" + storage::read_text_file(table));
-  console.say(fmt::format("picture: {}", fs::absolute(run_folder / "evaluation" / "comparison.png").string()));
+  console.print("\n" + storage::read_text_file(table));
+  console.print(fmt::format("picture: {}", fs::absolute(run_folder / "evaluation" / "comparison.png").string()));
 }
 
 }  // namespace
@@ -445,8 +450,8 @@ ExitCode report_job(const JobOptions& options, distributed::Communicator& commun
                                                     .why = "",
                                                     .remedy = "name its folder with run.folder, or start one"});
   }
-  console.say(fmt::format("run in {}: {}", run_folder.string(),
-                          is_finished(run_folder, options, communicator) ? "finished" : "not finished"));
+  console.print(fmt::format("run in {}: {}", run_folder.string(),
+                            is_finished(run_folder, options, communicator) ? "finished" : "not finished"));
   say_results(run_folder, console);
   say_goodput(run_folder, console);
   return ExitCode::finished;
@@ -467,7 +472,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
   distributed::check_launch(communicator, {.run_folder = run_folder, .num_threads = at::get_num_threads()},
                             actions.dry_run, console);
   console.say(fmt::format("run folder {}; options:", fs::absolute(run_folder).string()));
-  for (const auto& [name, value] : values) console.say(fmt::format("  {} = {}", name, value));
+  for (const OptionValue& option : values) console.say(fmt::format("  {} = {}", option.name, option.value));
   if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
 
   const BatchJob this_batch_job = batch_job([](const char* name) -> const char* { return std::getenv(name); });
@@ -485,7 +490,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
   }
   if (actions.dry_run) {
     job.check_without_training();
-    console.say("dry run: everything a run needs is in order");
+    console.print("dry run: everything a run needs is in order");
     return ExitCode::finished;
   }
   const ExitCode code = job.run();

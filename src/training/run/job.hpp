@@ -6,15 +6,12 @@
 //   evaluation/: evaluation.{txt,json,csv} comparison.png
 #pragma once
 
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "base/exit_code.hpp"
 #include "distributed/core/communicator.hpp"
 #include "distributed/watch/rank_watch.hpp"
 #include "logging/console.hpp"
 #include "training/options/job_options.hpp"
+#include "training/run/run_options_file.hpp"
 
 namespace leda::training {
 
@@ -23,10 +20,8 @@ struct JobActions {
   bool dry_run = false;  // check everything, train nothing
 };
 
-// Options as (name, text), to be kept with the run and compared when it is resumed.
-using OptionValues = std::vector<std::pair<std::string, std::string>>;
-
-// Collective. finished, or saved_run_again / saved_do_not_restart after an agreed stop; everything else is thrown.
+// `values`: the options as they are kept with the run and compared when it is resumed. Collective. finished, or
+// saved_run_again / saved_do_not_restart after an agreed stop; everything else is thrown.
 base::ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
                        distributed::Communicator& communicator, distributed::RankWatch& watch,
                        logging::Console& console);

@@ -54,7 +54,7 @@ data::ShardCatalogue open_part(const JobOptions& options, const char* name, logg
 
 bool prepare_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console,
                       const std::function<bool()>& should_stop) {
-  return options.data.source != "phantoms" || write_phantoms(options, communicator, console, should_stop);
+  return options.data.source != DataSource::phantoms || write_phantoms(options, communicator, console, should_stop);
 }
 
 JobData open_job_data(const JobOptions& options, distributed::Communicator& communicator, logging::Console& console) {
@@ -86,7 +86,7 @@ std::optional<language::WordScores> load_word_scores(const language::CandidateOp
                                                      const data::ShardCatalogue& catalogue,
                                                      distributed::Communicator& communicator,
                                                      logging::Console& console) {
-  if (words.source != "scores") return std::nullopt;
+  if (words.source != language::CandidateSource::scores) return std::nullopt;
   std::vector<language::SliceIdentity> slices;
   for (std::int64_t id = 0; id < catalogue.num_slices(); ++id) {
     const data::SliceRecord& record = catalogue.record(id);

@@ -27,7 +27,7 @@ std::unique_ptr<logging::GoodputLedger> open_ledger(const std::filesystem::path&
 void say_goodput(const std::filesystem::path& run_folder, logging::Console& console) {
   if (!console.speaks()) return;
   const auto attempts = logging::read_ledger(run_folder / kName);
-  if (!attempts.empty()) console.say("\ntime that the run was given:\n" + goodput_table(attempts));
+  if (!attempts.empty()) console.print("\ntime that the run was given:\n" + goodput_table(attempts));
 }
 
 }  // namespace leda::training

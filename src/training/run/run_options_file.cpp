@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <sstream>
-#include <string_view>
 
 #include "base/error.hpp"
 #include "storage/durable_file.hpp"
@@ -14,27 +12,9 @@
 namespace leda::training {
 namespace {
 
-constexpr std::array<std::string_view, 5> kHarmlessSections{"logging.", "checkpoint.", "distributed.", "evaluation.",
-                                                            "data.queue_depth"};
-// Within those sections, what changes the bits of every further step.
-constexpr std::array<std::string_view, 2> kBindingOptions{"distributed.wire_type", "distributed.reproducible"};
-constexpr std::array<std::string_view, 13> kHarmlessOptions{"run.folder",
-                                                            "run.max_seconds",
-                                                            "run.margin_seconds",
-                                                            "run.stages",
-                                                            "run.device",
-                                                            "run.num_denoiser_seeds",
-                                                            "autoencoder.num_steps",
-                                                            "denoiser.num_steps",
-                                                            "training.validate_every_num_steps",
-                                                            "training.on_non_finite",
-                                                            "training.max_consecutive_skips",
-                                                            "data.folder",
-                                                            "words.scores"};  // what it holds may not: stage identity
-
 std::string as_text(const OptionValues& values) {
   std::string text;
-  for (const auto& [name, value] : values) text += fmt::format("{} = {}\n", name, value);
+  for (const OptionValue& option : values) text += fmt::format("{} = {}\n", option.name, option.value);
   return text;
 }
 
@@ -52,10 +32,10 @@ std::map<std::string, std::string> parsed(const std::string& text) {
 // One line per option that changed and may not; empty if none did.
 std::string forbidden_changes(const std::map<std::string, std::string>& before, const OptionValues& now) {
   std::string changes;
-  for (const auto& [name, value] : now) {
-    const auto old = before.find(name);
-    if (old == before.end() || old->second == value || may_change_on_resume(name)) continue;
-    changes += fmt::format("\n    {}: was '{}', is '{}'", name, old->second, value);
+  for (const OptionValue& option : now) {
+    const auto old = before.find(option.name);
+    if (old == before.end() || old->second == option.value || option.may_change_on_resume) continue;
+    changes += fmt::format("\n    {}: was '{}', is '{}'", option.name, old->second, option.value);
   }
   return changes;
 }
@@ -72,13 +52,6 @@ bool has_checkpoint(const std::filesystem::path& run_folder) {
 }
 
 }  // namespace
-
-bool may_change_on_resume(const std::string& option) {
-  if (std::find(kBindingOptions.begin(), kBindingOptions.end(), option) != kBindingOptions.end()) return false;
-  return std::any_of(kHarmlessSections.begin(), kHarmlessSections.end(),
-                     [&](std::string_view section) { return option.starts_with(section); }) ||
-         std::find(kHarmlessOptions.begin(), kHarmlessOptions.end(), option) != kHarmlessOptions.end();
-}
 
 void keep_run_options(const std::filesystem::path& run_folder, const OptionValues& values,
                       distributed::Communicator& communicator) {

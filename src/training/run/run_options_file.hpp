@@ -3,14 +3,20 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "distributed/core/communicator.hpp"
-#include "training/run/job.hpp"
 
 namespace leda::training {
 
-// Length, cadence, logging, and where the work is done change no result that is already there; everything else would.
-bool may_change_on_resume(const std::string& option);
+// An option of a run, as it was resolved.
+struct OptionValue {
+  std::string name;
+  std::string value;
+  // Length, cadence, logging, and where the work is done change no result that is already there; everything else would.
+  bool may_change_on_resume = false;
+};
+using OptionValues = std::vector<OptionValue>;
 
 // Writes the file, or, where there is one and a checkpoint beside it, compares: throws ErrorOnAllRanks(options) that
 // names every option that changed and may not. Collective; rank 0 reads and writes.

@@ -25,8 +25,7 @@ constexpr std::int64_t kGraceSteps = 200;
 std::string token_name(std::int64_t level) { return fmt::format("token_agreement_level_{}", level + 1); }
 
 losses::TokenTermOptions token_term_of(const LedaOptions& leda) {
-  return {.term = leda.token_term == "soft" ? losses::TokenTerm::soft : losses::TokenTerm::hard,
-          .temperature = leda.token_temperature};
+  return {.term = leda.token_term, .temperature = leda.token_temperature};
 }
 
 AdamOptions adam_of(const DenoiserTrainingOptions& training) { return {training.beta1, training.beta2}; }

@@ -52,7 +52,7 @@ std::unique_ptr<models::PatchDiscriminator> make_discriminator(const JobOptions&
 // One image's loss must not depend on the images beside it, or its gradient depends on how they are shared out.
 void require_separable(const JobOptions& options) {
   if (!options.distributed.reproducible || options.adversarial.weight == 0.0) return;
-  if (options.discriminator.norm != "batch") return;
+  if (options.discriminator.norm != models::DiscriminatorNorm::batch) return;
   throw base::ErrorOnAllRanks(base::ExitCode::options,
                               {.what = "distributed.reproducible cannot be had with discriminator.norm = batch",
                                .value = "true, with a discriminator (discriminator.weight is not 0)",
@@ -115,7 +115,7 @@ PretrainStage::PretrainStage(const StageContext& context, const language::Vocabu
   const JobOptions& options = context_.options;
   require_separable(options);
   warn_of_single_channel_norms(options.autoencoder, context_.console);
-  TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == "scores"),
+  TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == language::CandidateSource::scores),
                         "scores where they are asked for");
   if (word_scores) {
     scored_candidates_.emplace(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
@@ -174,7 +174,7 @@ PretrainStage::SemanticTerm PretrainStage::semantic_term(const ct::ImageBatch& i
                                                          const at::Tensor& appearance) const {
   const at::Tensor loss =
       losses::semantic_loss(tokens.levels, training_candidates(images, tokens), autoencoder_.metric());
-  if (context_.options.autoencoder_training.semantic_weighting != "dynamic") return {loss, loss, {}};
+  if (context_.options.autoencoder_training.semantic_weighting != SemanticWeighting::dynamic) return {loss, loss, {}};
   const at::Tensor factor = losses::dynamic_semantic_factor(appearance, loss);
   return {loss, factor * loss, factor};
 }
@@ -271,7 +271,8 @@ LossReport PretrainStage::train_step(const data::StepBatch& batch) {
   std::vector<std::string> names{
       "l1",   "perceptual",    "commitment",    "semantic",     "generator", "adaptive_weight",
       "loss", "gradient_norm", "discriminator", kSkippedUpdates};
-  if (context_.options.autoencoder_training.semantic_weighting == "dynamic") names.emplace_back("semantic_factor");
+  if (context_.options.autoencoder_training.semantic_weighting == SemanticWeighting::dynamic)
+    names.emplace_back("semantic_factor");
   StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
                     context_.settings.device);
   if (!adversarial) {

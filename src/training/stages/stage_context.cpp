@@ -11,7 +11,7 @@ std::int64_t global_batch_of(std::int64_t own, const TrainingOptions& training) 
 }
 
 double scaled_learning_rate(double base, std::int64_t global_batch, const TrainingOptions& training) {
-  return training.learning_rate_scaling == "linear" ? base * static_cast<double>(global_batch) : base;
+  return training.learning_rate_scaling == RateScaling::linear ? base * static_cast<double>(global_batch) : base;
 }
 
 LearningRateSchedule schedule_of(double base, std::int64_t num_steps, std::int64_t global_batch,

@@ -76,7 +76,7 @@ std::vector<WordMapScore> score_word_maps(const models::Autoencoder& autoencoder
   const at::NoGradGuard no_grad;
   const models::Autoencoder untrained(autoencoder.options(), autoencoder.codebook(), settings);
   // What is counted depends on no option of the candidates: every pixel counts alike.
-  candidates.placement = "position";
+  candidates.placement = language::CandidatePlacement::position;
   candidates.tissue_weights.clear();
   const std::vector<int>& strides = autoencoder.options().strides;
   const language::CandidateWords cell_words(words, autoencoder.codebook().cpu(), candidates, strides,

@@ -37,7 +37,7 @@ ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& param
                                    distributed::BucketPlan plan, distributed::Communicator& communicator,
                                    logging::Trace* trace)
     : max_gradient_norm_(options.max_gradient_norm),
-      skips_(options.on_non_finite == "skip"),
+      skips_(options.on_non_finite == NonFiniteReaction::skip),
       max_consecutive_skips_(options.max_consecutive_skips),
       trace_(trace),
       synchronizer_(as_synchronised(parameters), std::move(plan), communicator, options.synchronizer, trace),

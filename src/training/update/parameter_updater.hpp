@@ -25,7 +25,7 @@ namespace leda::training {
 struct UpdateOptions {
   AdamOptions adam;
   double max_gradient_norm = 0.0;  // 0 = no clipping
-  std::string on_non_finite = "stop";
+  NonFiniteReaction on_non_finite = NonFiniteReaction::stop;
   std::int64_t max_consecutive_skips = 0;  // 0 = no limit
   distributed::SynchronizerOptions synchronizer;
 };
