@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "config/job_sections.hpp"
 #include "ct/hounsfield.hpp"
+#include "losses/pixel_loss.hpp"
 
 namespace leda::config {
 namespace {
@@ -19,9 +20,18 @@ namespace {
                               {.what = "option " + key, .value = value, .why = why, .remedy = remedy});
 }
 
+// Each by itself was checked where it was read.
+void check_losses(const std::vector<std::string>& losses) {
+  try {
+    losses::pixel_losses_of(losses);
+  } catch (const base::Error& fault) {
+    refuse("denoiser.losses", losses.empty() ? "empty" : fault.text().value, fault.text().why, fault.text().remedy);
+  }
+}
+
 // What the published code computes cannot be had with other settings of these, where the stage that reads them runs.
 void check_published(const training::JobOptions& job) {
-  if (!models::is_published(job.autoencoder)) return;
+  if (!models::is_published(job.pretrain.autoencoder)) return;
   const auto require = [](bool holds, const std::string& option, const std::string& value, const std::string& remedy) {
     if (holds) return;
     refuse(option, value + ", with autoencoder.compatibility = published", "the published code has another",
@@ -33,15 +43,16 @@ void check_published(const training::JobOptions& job) {
   const auto list = [](const std::vector<int>& values) { return fmt::format("'{}'", fmt::join(values, ",")); };
   require(ct::window_of(job.data.window) == ct::window_of("leda"), "data.window", job.data.window, "leda");
   if (runs(training::JobStage::pretrain)) {
-    const auto& network = job.autoencoder;
-    const double commitment = job.autoencoder_training.commitment_weight;
+    const auto& network = job.pretrain.autoencoder;
+    const double commitment = job.pretrain.training.commitment_weight;
     const std::vector<int> attention = models::published_attention_levels(network);
     require(network.strides == std::vector<int>{16, 4, 1}, "autoencoder.strides", list(network.strides), "16,4,1");
     require(network.attention_levels == attention, "autoencoder.attention_levels", list(network.attention_levels),
             list(attention) + ": attention at 16 x 16 of 512 x 512 images");
-    require(!job.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true", "false: its codebook is not scaled");
-    require(job.vocabulary.control == language::CodebookAblation::none, "vocabulary.control",
-            base::name_of(job.vocabulary.control), "none");
+    require(!job.pretrain.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true",
+            "false: its codebook is not scaled");
+    require(job.pretrain.vocabulary.control == language::CodebookAblation::none, "vocabulary.control",
+            base::name_of(job.pretrain.vocabulary.control), "none");
     require(network.distance == models::WordDistance::euclidean, "autoencoder.distance",
             base::name_of(network.distance), "euclidean");
     require(network.temperature == 1.0, "autoencoder.temperature", fmt::format("{}", network.temperature), "1");
@@ -49,11 +60,12 @@ void check_published(const training::JobOptions& job) {
     require(commitment == 1.0, "autoencoder.commitment_weight", fmt::format("{}", commitment), "1");
   }
   if (runs(training::JobStage::denoise)) {
-    require(job.leda.weight == 0.0 || job.leda.weight == 0.5, "leda.weight", fmt::format("{}", job.leda.weight),
-            "0.5 (or 0, the baseline)");
-    require(job.leda.token_term == losses::TokenTerm::hard, "leda.token_term", base::name_of(job.leda.token_term),
-            "hard");
-    require(job.leda.token_weight == 1.0, "leda.token_weight", fmt::format("{}", job.leda.token_weight), "1");
+    require(job.denoise.leda.weight == 0.0 || job.denoise.leda.weight == 0.5, "leda.weight",
+            fmt::format("{}", job.denoise.leda.weight), "0.5 (or 0, the baseline)");
+    require(job.denoise.leda.token_term == losses::TokenTerm::hard, "leda.token_term",
+            base::name_of(job.denoise.leda.token_term), "hard");
+    require(job.denoise.leda.token_weight == 1.0, "leda.token_weight", fmt::format("{}", job.denoise.leda.token_weight),
+            "1");
   }
 }
 
@@ -98,8 +110,9 @@ training::OptionValues option_values(const OptionTable& table) {
 
 void check_job_options(const training::JobOptions& job) {
   if (job.run.stages.empty()) refuse("run.stages", "empty", "there is nothing to do", "name at least one stage");
+  check_losses(job.denoise.training.losses);
   check_published(job);
-  if (job.autoencoder.normalise_latents && !job.vocabulary.normalise_rows) {
+  if (job.pretrain.autoencoder.normalise_latents && !job.pretrain.vocabulary.normalise_rows) {
     refuse("autoencoder.normalise_latents", "true, with vocabulary.normalise_rows = false",
            "latents of length 1 cannot come near words of other lengths", "vocabulary.normalise_rows = true");
   }
@@ -107,11 +120,11 @@ void check_job_options(const training::JobOptions& job) {
     refuse("distributed.wire_type", base::name_of(job.distributed.wire_type) + ", with distributed.reproducible = true",
            "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");
   }
-  if (job.words.source == language::CandidateSource::scores && job.words.scores.empty()) {
+  if (job.pretrain.words.source == language::CandidateSource::scores && job.pretrain.words.scores.empty()) {
     refuse("words.scores", "empty, with words.source = scores", "the candidate words stand in that file",
            "name a file that data_tools/score_words.py made, or set words.source = tissue");
   }
-  if (job.words.source == language::CandidateSource::tissue && job.words.restrict_to_tissue) {
+  if (job.pretrain.words.source == language::CandidateSource::tissue && job.pretrain.words.restrict_to_tissue) {
     refuse("words.restrict_to_tissue", "true, with words.source = tissue", "there are no scores to restrict",
            "set words.source = scores, or words.restrict_to_tissue = false");
   }

@@ -31,7 +31,7 @@ Range multiple_of(std::int64_t divisor, Range range);
 struct Rule {
   Range range{};                     // of a number, and of each number of a list
   std::vector<std::string> names{};  // of a text: one of these; empty: any
-  // Of a text: throws base::Error that says what is wrong with it. May be empty.
+  // Of a text, and of each member of a list of them: throws base::Error that says what is wrong with it. May be empty.
   std::function<void(const std::string&)> check{};
   // Whether a run that is resumed may have another value: true for what changes no result that is already there.
   bool may_change_on_resume = false;

@@ -169,7 +169,11 @@ void OptionTable::add(const std::string& key, const std::string& description, st
 void OptionTable::add(const std::string& key, const std::string& description, std::vector<std::string>* target,
                       const Rule& rule) {
   add_entry({{.key = key, .description = description, .kind = "names with commas"},
-             [target](const std::string& text) { *target = parse_list(text, trimmed); },
+             [target, check = rule.check](const std::string& text) {
+               const std::vector<std::string> parts = parse_list(text, trimmed);
+               if (check) std::for_each(parts.begin(), parts.end(), check);
+               *target = parts;
+             },
              [target] { return fmt::format("{}", fmt::join(*target, ",")); }},
             rule);
 }

@@ -10,7 +10,9 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "evaluation/dead_network.hpp"
+#include "evaluation/image_figures.hpp"
 #include "evaluation/prepared_slice.hpp"
 #include "evaluation/statistics.hpp"
 #include "evaluation/word_measurements.hpp"
@@ -18,8 +20,6 @@
 
 namespace leda::evaluation {
 namespace {
-
-constexpr std::int64_t kNumFigures = 3;  // RMSE, PSNR, SSIM
 
 // One image of each slice; a trained method is one candidate per seed.
 struct Candidate {
@@ -73,17 +73,14 @@ std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std
                                            std::int64_t num_references, const EvaluationOptions& options,
                                            WordMeasurements& words, distributed::Communicator& communicator) {
   const auto num_candidates = static_cast<std::int64_t>(candidates.size());
-  SliceFigures all{.figures = at::zeros({num_candidates, test.num_slices(), num_references, kNumFigures}, at::kDouble),
+  const auto num_figures = static_cast<std::int64_t>(image_figures().size());
+  SliceFigures all{.figures = at::zeros({num_candidates, test.num_slices(), num_references, num_figures}, at::kDouble),
                    .measured = at::zeros({test.num_slices()}, at::kLong)};
   auto figures = all.figures.accessor<double, 4>();
   auto measured = all.measured.accessor<std::int64_t, 1>();
-  for (std::int64_t first = 0; first < test.num_slices(); first += communicator.size()) {
-    if (options.should_stop && options.should_stop()) return std::nullopt;
-    const std::int64_t id = first + communicator.rank();
-    if (id >= test.num_slices()) continue;
-    communicator.note(fmt::format("evaluation, slice {}", id));
+  const auto visit = [&](std::int64_t id) {
     const PreparedSlice slice = prepare_slice(test, id, options.window);
-    if (!slice.measurable) continue;
+    if (!slice.measurable) return;
     measured[id] = 1;
     words.start_slice(id, slice.references_hu, slice.body);
     for (std::int64_t c = 0; c < num_candidates; ++c) {
@@ -93,13 +90,13 @@ std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std
       words.add(c, image_hu);
       for (std::int64_t r = 0; r < num_references; ++r) {
         const at::Tensor& reference_hu = slice.references_hu[static_cast<std::size_t>(r)];
-        const ImageFigures found = image_figures(image_hu, reference_hu, options.window, slice.body);
-        figures[c][id][r][0] = found.rmse_hu;
-        figures[c][id][r][1] = found.psnr_db;
-        figures[c][id][r][2] = found.ssim;
+        const FigureValues found = measure_image(image_hu, reference_hu, options.window, slice.body);
+        for (std::int64_t f = 0; f < num_figures; ++f) figures[c][id][r][f] = found[static_cast<std::size_t>(f)];
       }
     }
-  }
+  };
+  const data::RankWalk walk{.activity = "evaluation, slice", .should_stop = options.should_stop};
+  if (!data::walk_by_rank(test.num_slices(), communicator, walk, visit)) return std::nullopt;
   distributed::all_reduce(communicator, all.figures);
   distributed::all_reduce(communicator, all.measured);
   if (words.is_wanted()) distributed::all_reduce(communicator, words.figures());
@@ -108,21 +105,19 @@ std::optional<SliceFigures> measure_slices(const data::ShardCatalogue& test, std
 }
 
 // `slice_by_figure`: [slice, figure].
-ImageFigures mean_figures(const at::Tensor& slice_by_figure, const std::vector<std::int64_t>& slice_ids) {
+FigureValues mean_figures(const at::Tensor& slice_by_figure, const std::vector<std::int64_t>& slice_ids) {
   const auto cells = slice_by_figure.accessor<double, 2>();
-  ImageFigures sum;
-  for (const std::int64_t id : slice_ids) {
-    sum.rmse_hu += cells[id][0];
-    sum.psnr_db += cells[id][1];
-    sum.ssim += cells[id][2];
+  FigureValues means(image_figures().size());
+  for (std::size_t f = 0; f < means.size(); ++f) {
+    for (const std::int64_t id : slice_ids) means[f] += cells[id][static_cast<std::int64_t>(f)];
+    means[f] /= static_cast<double>(slice_ids.size());
   }
-  const auto count = static_cast<double>(slice_ids.size());
-  return {.rmse_hu = sum.rmse_hu / count, .psnr_db = sum.psnr_db / count, .ssim = sum.ssim / count};
+  return means;
 }
 
-Spread spread_of(const std::vector<ImageFigures>& by_seed, const std::function<double(const ImageFigures&)>& figure) {
+Spread spread_of(const std::vector<FigureValues>& by_seed, const std::function<double(const FigureValues&)>& value) {
   std::vector<double> values;
-  for (const ImageFigures& figures : by_seed) values.push_back(figure(figures));
+  for (const FigureValues& figures : by_seed) values.push_back(value(figures));
   return {.mean = mean(values), .deviation = sample_deviation(values)};
 }
 
@@ -164,11 +159,11 @@ ReferenceFigures figures_against(const std::string& reference, const at::Tensor&
   for (std::int64_t seed = 0; seed < seeds_by_slice_by_figure.size(0); ++seed) {
     result.by_seed.push_back(mean_figures(seeds_by_slice_by_figure[seed], slices.ids));
   }
-  result.rmse_hu = spread_of(result.by_seed, [](const ImageFigures& f) { return f.rmse_hu; });
-  result.psnr_db = spread_of(result.by_seed, [](const ImageFigures& f) { return f.psnr_db; });
-  result.ssim = spread_of(result.by_seed, [](const ImageFigures& f) { return f.ssim; });
-  result.gain_percent =
-      spread_of(result.by_seed, [&](const ImageFigures& f) { return 100.0 * (1.0 - f.rmse_hu / low_dose_rmse_hu); });
+  for (std::size_t f = 0; f < image_figures().size(); ++f) {
+    result.figures.push_back(spread_of(result.by_seed, [f](const FigureValues& values) { return values[f]; }));
+  }
+  result.gain_percent = spread_of(
+      result.by_seed, [&](const FigureValues& values) { return gain_percent(values[kRmseFigure], low_dose_rmse_hu); });
 
   const at::Tensor over_seeds = seeds_by_slice_by_figure.mean(0);
   for (std::size_t p = 0; p < slices.patients.size(); ++p) {
@@ -177,7 +172,8 @@ ReferenceFigures figures_against(const std::string& reference, const at::Tensor&
                                  .mean = mean_figures(over_seeds, slices.patient_ids[p])});
   }
   const auto cells = over_seeds.accessor<double, 2>();
-  for (const std::int64_t id : slices.ids) result.slice_rmse_hu.push_back(cells[id][0]);
+  for (const std::int64_t id : slices.ids)
+    result.slice_rmse_hu.push_back(cells[id][static_cast<std::int64_t>(kRmseFigure)]);
   return result;
 }
 
@@ -208,7 +204,7 @@ std::vector<MethodFigures> rows_of(const std::vector<Candidate>& candidates, con
     const at::Tensor figures = at::stack(figures_of_row[r]);
     for (std::size_t k = 0; k < references.size(); ++k) {
       const double low_dose_rmse_hu =
-          mean_figures(all.figures[0].select(1, static_cast<std::int64_t>(k)), slices.ids).rmse_hu;
+          mean_figures(all.figures[0].select(1, static_cast<std::int64_t>(k)), slices.ids)[kRmseFigure];
       rows[r].against.push_back(
           figures_against(references[k], figures.select(2, static_cast<std::int64_t>(k)), slices, low_dose_rmse_hu));
       rows[r].against.back().words =

@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "evaluation/classical_denoisers.hpp"
+#include "evaluation/image_figures.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::evaluation {
 namespace {
+
+constexpr std::size_t kMaxColumns = 100;
 
 std::string plural(std::int64_t count, const std::string& one) {
   return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
@@ -42,7 +46,7 @@ std::string head_text(const EvaluationResult& result) {
   std::string low_dose;
   for (const ReferenceFigures& figures : result.rows.front().against) {
     low_dose +=
-        fmt::format("{}{:.2f} HU against {}", low_dose.empty() ? "" : ", ", figures.rmse_hu.mean, figures.reference);
+        fmt::format("{}{:.2f} HU against {}", low_dose.empty() ? "" : ", ", figures.rmse_hu().mean, figures.reference);
   }
   text += fmt::format("RMSE of the low dose: {}\n", low_dose);
   if (result.num_slices_left_out > 0) {
@@ -51,21 +55,61 @@ std::string head_text(const EvaluationResult& result) {
   return text;
 }
 
-std::string block_text(const EvaluationResult& result, std::size_t reference_index) {
+// A column of the text table.
+struct FigureColumn {
+  std::string label{};
+  std::size_t width = 0;
+  std::function<std::string(const MethodFigures& row, const ReferenceFigures& figures)> cell{};
+};
+
+// The figures in their order, the gain beside the RMSE that it is reckoned from.
+std::vector<FigureColumn> figure_columns(const EvaluationResult& result) {
+  std::vector<FigureColumn> columns;
+  for (std::size_t f = 0; f < image_figures().size(); ++f) {
+    const ImageFigure& figure = image_figures()[f];
+    columns.push_back({figure.label, static_cast<std::size_t>(figure.column_width),
+                       [f, &figure](const MethodFigures& row, const ReferenceFigures& figures) {
+                         return cell(figures.figures[f], row.seeds.size(), figure.num_digits);
+                       }});
+    if (f != kRmseFigure) continue;
+    columns.push_back({"gain (%)", 14, [&result](const MethodFigures& row, const ReferenceFigures& figures) {
+                         const bool is_low_dose = row.name == result.rows.front().name;
+                         return is_low_dose ? "-" : cell(figures.gain_percent, row.seeds.size(), 1);
+                       }});
+  }
+  return columns;
+}
+
+// One row a method, as many columns as there are from `first` on within kMaxColumns; returns the first that is left.
+std::size_t append_block(const EvaluationResult& result, std::size_t reference_index,
+                         const std::vector<FigureColumn>& columns, std::size_t first, std::string& text) {
   std::size_t name_width = std::string("against normal dose").size();
   for (const MethodFigures& row : result.rows) name_width = std::max(name_width, row.name.size());
-  std::string text = fmt::format("{:<{}} {:>5} {:>16} {:>14} {:>16} {:>19}\n",
-                                 fmt::format("against {}", result.references[reference_index]), name_width, "seeds",
-                                 "RMSE (HU)", "gain (%)", "PSNR (dB)", "SSIM");
-  text += std::string(text.size() - 1, '-') + "\n";
+  std::string head =
+      fmt::format("{:<{}} {:>5}", fmt::format("against {}", result.references[reference_index]), name_width, "seeds");
+  std::size_t last = first;
+  while (last < columns.size() && (last == first || head.size() + 1 + columns[last].width <= kMaxColumns)) {
+    head += fmt::format(" {:>{}}", columns[last].label, columns[last].width);
+    ++last;
+  }
+  text += fmt::format("{}\n{:->{}}\n", head, "", head.size());
   for (const MethodFigures& row : result.rows) {
-    const ReferenceFigures& figures = row.against[reference_index];
-    const std::size_t num_seeds = row.seeds.size();
-    const bool is_low_dose = &row == &result.rows.front();
-    text += fmt::format("{:<{}} {:>5} {:>16} {:>14} {:>16} {:>19}\n", row.name, name_width,
-                        num_seeds > 0 ? std::to_string(num_seeds) : "-", cell(figures.rmse_hu, num_seeds, 2),
-                        is_low_dose ? "-" : cell(figures.gain_percent, num_seeds, 1),
-                        cell(figures.psnr_db, num_seeds, 2), cell(figures.ssim, num_seeds, 4));
+    text +=
+        fmt::format("{:<{}} {:>5}", row.name, name_width, row.seeds.empty() ? "-" : std::to_string(row.seeds.size()));
+    for (std::size_t k = first; k < last; ++k) {
+      text += fmt::format(" {:>{}}", columns[k].cell(row, row.against[reference_index]), columns[k].width);
+    }
+    text += "\n";
+  }
+  return last;
+}
+
+std::string block_text(const EvaluationResult& result, std::size_t reference_index) {
+  const std::vector<FigureColumn> columns = figure_columns(result);
+  std::string text;
+  for (std::size_t first = 0; first < columns.size();) {
+    if (first > 0) text += "\n";
+    first = append_block(result, reference_index, columns, first, text);
   }
   return text;
 }
@@ -120,8 +164,10 @@ std::string foot_text(const EvaluationResult& result) {
   return text;
 }
 
-nlohmann::ordered_json json_of(const ImageFigures& figures) {
-  return {{"rmse_hu", figures.rmse_hu}, {"psnr_db", figures.psnr_db}, {"ssim", figures.ssim}};
+nlohmann::ordered_json json_of(const FigureValues& values) {
+  nlohmann::ordered_json json;
+  for (std::size_t f = 0; f < values.size(); ++f) json[image_figures()[f].name] = values[f];
+  return json;
 }
 
 nlohmann::ordered_json json_of(const Spread& spread) {
@@ -160,11 +206,9 @@ nlohmann::ordered_json json_of(const LevelAgreement& words, const MethodFigures&
 }
 
 nlohmann::ordered_json json_of(const ReferenceFigures& figures, const MethodFigures& row) {
-  nlohmann::ordered_json json = {{"reference", figures.reference},
-                                 {"rmse_hu", json_of(figures.rmse_hu)},
-                                 {"psnr_db", json_of(figures.psnr_db)},
-                                 {"ssim", json_of(figures.ssim)},
-                                 {"gain_percent", json_of(figures.gain_percent)}};
+  nlohmann::ordered_json json = {{"reference", figures.reference}};
+  for (std::size_t f = 0; f < figures.figures.size(); ++f) json[image_figures()[f].name] = json_of(figures.figures[f]);
+  json["gain_percent"] = json_of(figures.gain_percent);
   add_seeds_and_patients(figures, row, json);
   json["slice_rmse_hu"] = figures.slice_rmse_hu;
   for (const LevelAgreement& level : figures.words) json["words"].push_back(json_of(level, row));
@@ -248,30 +292,34 @@ std::string to_json(const EvaluationResult& result) {
 }
 
 std::string to_csv(const EvaluationResult& result) {
-  std::string text = "reference,method,seed,num_slices,rmse_hu,psnr_db,ssim,gain_percent";
+  std::string text = "reference,method,seed,num_slices";
+  for (const ImageFigure& figure : image_figures()) text += fmt::format(",{}", figure.name);
+  text += ",gain_percent";
   for (const LevelAgreement& level : result.rows.front().against.front().words) {
     for (const AgreementFigure& figure : kAgreementFigures)
       text += fmt::format(",{}_level_{}", figure.name, level.level);
   }
   text += "\n";
   const auto line = [&](const ReferenceFigures& against, const std::string& method, const std::string& seed,
-                        const ImageFigures& figures, double gain_percent, const std::vector<double>& words) {
-    text += fmt::format("{},{},{},{},{:.9g},{:.9g},{:.9g},{:.9g}", csv_field(against.reference), csv_field(method),
-                        seed, result.num_slices(), figures.rmse_hu, figures.psnr_db, figures.ssim, gain_percent);
-    for (const double value : words) text += fmt::format(",{:.9g}", value);
+                        std::vector<double> values, const std::vector<double>& words) {
+    text += fmt::format("{},{},{},{}", csv_field(against.reference), csv_field(method), seed, result.num_slices());
+    values.insert(values.end(), words.begin(), words.end());
+    for (const double value : values) text += fmt::format(",{:.9g}", value);
     text += "\n";
   };
   for (std::size_t k = 0; k < result.references.size(); ++k) {
-    const double low_dose_rmse_hu = result.rows.front().against[k].rmse_hu.mean;
+    const double low_dose_rmse_hu = result.rows.front().against[k].rmse_hu().mean;
     for (const MethodFigures& row : result.rows) {
       const ReferenceFigures& against = row.against[k];
       for (std::size_t s = 0; s < row.seeds.size(); ++s) {
-        const ImageFigures& figures = against.by_seed[s];
-        line(against, row.name, std::to_string(row.seeds[s]), figures,
-             100.0 * (1.0 - figures.rmse_hu / low_dose_rmse_hu), words_of_seed(against, s));
+        FigureValues values = against.by_seed[s];
+        values.push_back(gain_percent(values[kRmseFigure], low_dose_rmse_hu));
+        line(against, row.name, std::to_string(row.seeds[s]), std::move(values), words_of_seed(against, s));
       }
-      line(against, row.name, "mean", {against.rmse_hu.mean, against.psnr_db.mean, against.ssim.mean},
-           against.gain_percent.mean, mean_words(against));
+      FigureValues means;
+      for (const Spread& figure : against.figures) means.push_back(figure.mean);
+      means.push_back(against.gain_percent.mean);
+      line(against, row.name, "mean", std::move(means), mean_words(against));
     }
   }
   return text;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "ct/hounsfield.hpp"
-#include "evaluation/image_metrics.hpp"
+#include "evaluation/image_figures.hpp"
 #include "evaluation/statistics.hpp"
 #include "evaluation/word_agreement.hpp"
 
@@ -20,10 +20,15 @@ struct Spread {
   double deviation = 0.0;  // 0 with one seed
 };
 
+// What is gone of the low dose's error.
+inline double gain_percent(double rmse_hu, double low_dose_rmse_hu) {
+  return 100.0 * (1.0 - rmse_hu / low_dose_rmse_hu);
+}
+
 struct PatientFigures {
   std::string patient{};
   std::int64_t num_slices = 0;
-  ImageFigures mean{};  // over the patient's slices and all seeds
+  FigureValues mean{};  // over the patient's slices and all seeds
 };
 
 // Agreement of a method's words with those of a reference, at one level of the token pyramid.
@@ -36,15 +41,15 @@ struct LevelAgreement {
 
 // One method measured against one reference.
 struct ReferenceFigures {
-  std::string reference{};  // "normal dose" or "noise free"
-  Spread rmse_hu{};
-  Spread psnr_db{};
-  Spread ssim{};
+  std::string reference{};                   // "normal dose" or "noise free"
+  std::vector<Spread> figures{};             // in the order of image_figures()
   Spread gain_percent{};                     // 100 (1 - RMSE / RMSE of the low dose)
-  std::vector<ImageFigures> by_seed{};       // means over slices, in the order of MethodFigures::seeds
+  std::vector<FigureValues> by_seed{};       // means over slices, in the order of MethodFigures::seeds
   std::vector<PatientFigures> by_patient{};  // in the order of EvaluationResult::patients
   std::vector<double> slice_rmse_hu{};       // mean over seeds, in the order of EvaluationResult::slice_ids
   std::vector<LevelAgreement> words{};       // per level that exists; empty without an autoencoder
+
+  const Spread& rmse_hu() const { return figures[kRmseFigure]; }
 };
 
 // One row of the table.
@@ -85,7 +90,7 @@ struct EvaluationResult {
   std::int64_t num_slices() const { return static_cast<std::int64_t>(slice_ids.size()); }
   std::int64_t num_patients() const { return static_cast<std::int64_t>(patients.size()); }
   // RMSE of the low dose against the normal dose.
-  double low_dose_rmse_hu() const { return rows.front().against.front().rmse_hu.mean; }
+  double low_dose_rmse_hu() const { return rows.front().against.front().rmse_hu().mean; }
 };
 
 }  // namespace leda::evaluation

@@ -62,13 +62,4 @@ double ssim(const at::Tensor& image, const at::Tensor& reference, double data_ra
   return masked_mean(map, mask.narrow(0, kSsimRadius, map.size(0)).narrow(1, kSsimRadius, map.size(1)));
 }
 
-ImageFigures image_figures(const at::Tensor& image_hu, const at::Tensor& reference_hu, const ct::Window& window,
-                           const at::Tensor& mask) {
-  const at::Tensor image = clipped_hu(image_hu, window);
-  const at::Tensor reference = clipped_hu(reference_hu, window);
-  return {.rmse_hu = rmse(image, reference, mask),
-          .psnr_db = psnr_db(image, reference, window.range_hu(), mask),
-          .ssim = ssim(image - window.low_hu, reference - window.low_hu, window.range_hu(), mask)};
-}
-
 }  // namespace leda::evaluation

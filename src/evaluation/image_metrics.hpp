@@ -29,15 +29,4 @@ at::Tensor ssim_map(const at::Tensor& image, const at::Tensor& reference, double
 // Mean of the map over the mask's pixels in the interior. NaN where there are none.
 double ssim(const at::Tensor& image, const at::Tensor& reference, double data_range, const at::Tensor& mask = {});
 
-// All three of one slice.
-struct ImageFigures {
-  double rmse_hu = 0.0;
-  double psnr_db = 0.0;
-  double ssim = 0.0;
-};
-
-// Clips both images to the window; data range = the window's, SSIM on the images mapped to [0, 1].
-ImageFigures image_figures(const at::Tensor& image_hu, const at::Tensor& reference_hu, const ct::Window& window,
-                           const at::Tensor& mask = {});
-
 }  // namespace leda::evaluation

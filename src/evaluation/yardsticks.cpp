@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "evaluation/classical_denoisers.hpp"
 #include "evaluation/image_metrics.hpp"
 #include "evaluation/prepared_slice.hpp"
@@ -31,25 +32,23 @@ class TuningSet {
   TuningSet(const data::ShardCatalogue& validation, std::vector<std::int64_t> ids, const ct::Window& window,
             distributed::Communicator& communicator, const std::function<bool()>& should_stop)
       : communicator_(communicator), should_stop_(should_stop), num_slices_(static_cast<std::int64_t>(ids.size())) {
-    for (std::int64_t k = communicator.rank(); k < num_slices_; k += communicator.size()) {
+    data::walk_by_rank(num_slices_, communicator, {}, [&](std::int64_t k) {
       own_.push_back(prepare_slice(validation, ids[static_cast<std::size_t>(k)], window));
-    }
+    });
   }
 
   // NaN where no slice can be measured.
   double mean_rmse_hu(const Filter& filter) const {
     at::Tensor cells = at::zeros({num_slices_, 2}, at::kDouble);
     auto cell = cells.accessor<double, 2>();
-    for (std::int64_t first = 0; first < num_slices_; first += communicator_.size()) {
-      if (should_stop_ && should_stop_()) throw Left();
-      const std::int64_t k = first + communicator_.rank();
-      if (k >= num_slices_) continue;
-      const PreparedSlice& slice = own_[static_cast<std::size_t>(first / communicator_.size())];
-      if (!slice.measurable) continue;
-      communicator_.note(fmt::format("tuning of a yardstick, slice {}", k));
+    const auto visit = [&](std::int64_t k) {
+      const PreparedSlice& slice = own_[static_cast<std::size_t>(k / communicator_.size())];
+      if (!slice.measurable) return;
       cell[k][0] = rmse(filter(slice.low_dose_hu), slice.references_hu.front(), slice.body);
       cell[k][1] = 1.0;
-    }
+    };
+    const data::RankWalk walk{.activity = "tuning of a classical denoiser, slice", .should_stop = should_stop_};
+    if (!data::walk_by_rank(num_slices_, communicator_, walk, visit)) throw Left();
     distributed::all_reduce(communicator_, cells);
     double sum = 0.0;
     double count = 0.0;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "evaluation/body_mask.hpp"
 #include "evaluation/prepared_slice.hpp"
 #include "explanation/explanation_sums.hpp"
@@ -184,24 +185,25 @@ std::optional<ExplainedSlices> explain(const data::ShardCatalogue& catalogue, co
                        options.max_positions);
   const SliceExplainer explainer(catalogue, reader, options);
   logging::ProgressLine progress(console, "words", num_slices, 0, kSecondsBetweenLines);
-  for (std::int64_t first = 0; first < num_slices; first += communicator.size()) {
-    if (options.should_stop && options.should_stop()) return std::nullopt;
-    const std::int64_t mine = first + communicator.rank();
-    SliceWords words;
-    if (mine < num_slices) {
-      const std::int64_t id = ids[static_cast<std::size_t>(mine)];
-      communicator.note(fmt::format("explanation, slice {}", id));
-      PictureSlice images;
-      words = explainer.explain(id, images);
-      if (drawn.contains(id)) result.pictures.emplace(id, std::move(images));
-    }
-    // One round after the other, rank by rank: the order of slices.
+  SliceWords words;  // of this rank's slice in the round
+  const auto visit = [&](std::int64_t mine) {
+    const std::int64_t id = ids[static_cast<std::size_t>(mine)];
+    communicator.note(fmt::format("explanation, slice {}", id));
+    PictureSlice images;
+    words = explainer.explain(id, images);
+    if (drawn.contains(id)) result.pictures.emplace(id, std::move(images));
+  };
+  // One round after the other, rank by rank: the order of slices.
+  const auto add_round = [&](std::int64_t num_visited) {
     for (const std::string& bytes : distributed::all_gather_texts(communicator, to_bytes(words))) {
       const SliceWords slice = slice_words_of(bytes);
       if (slice.slice_id >= 0) sums.add(slice, catalogue.record(slice.slice_id).patient);
     }
-    progress.update(std::min(num_slices, first + communicator.size()), "");
-  }
+    words = {};
+    progress.update(num_visited, "");
+  };
+  const data::RankWalk walk{.should_stop = options.should_stop, .after_round = add_round};
+  if (!data::walk_by_rank(num_slices, communicator, walk, visit)) return std::nullopt;
   progress.finish();
   result.explanation = sums.result();
   result.explanation.data_fingerprint = catalogue.fingerprint();

@@ -60,6 +60,7 @@ TEST(JobOptionTable, EveryNameIsASectionAndAFieldAndDifferent) {
 // Another value than the default that the option's line allows.
 std::string other_value(const OptionDescription& option) {
   if (option.key == "data.phantom_size") return "256";
+  if (option.key == "denoiser.losses") return "l1:0.5";
   if (option.key == "data.window" || option.key == "evaluation.picture_window") return "-200:300";
   for (const std::string& choice : option.choices) {
     if (choice != option.text) return choice;
@@ -214,6 +215,9 @@ INSTANTIATE_TEST_SUITE_P(JobOptionTable, RefusedValue,
                                                                  {"denoiser.beta1", "1.5"},
                                                                  {"denoiser.beta2", "1"},
                                                                  {"denoiser.crop", "-1"},
+                                                                 {"denoiser.losses", "ssim"},
+                                                                 {"denoiser.losses", ""},
+                                                                 {"denoiser.losses", "mse,mse:2"},
                                                                  {"leda.weight", "-0.5"},
                                                                  {"leda.weight", "nan"},
                                                                  {"leda.token_term", "firm"},

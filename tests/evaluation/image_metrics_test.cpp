@@ -11,6 +11,7 @@
 #include <numbers>
 #include <sstream>
 
+#include "evaluation/image_figures.hpp"
 #include "tests/evaluation/raw_image.hpp"
 #include "tests/support/run_command.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -74,13 +75,13 @@ TEST(ImageMetrics, OfOneSliceAreTakenInsideWindowAndMask) {
   at::Tensor reference_hu = at::full({24, 24}, 100.0, at::kDouble);
   at::Tensor image_hu = reference_hu + 30.0;
   image_hu[0][0] = 9000.0;  // clipped to 2000: 1900 off
-  const ImageFigures whole = image_figures(image_hu, reference_hu, window);
-  EXPECT_NEAR(whole.rmse_hu, std::sqrt((575 * 900.0 + 1900.0 * 1900.0) / 576), 1e-9);
+  const FigureValues whole = measure_image(image_hu, reference_hu, window);
+  EXPECT_NEAR(whole[0], std::sqrt((575 * 900.0 + 1900.0 * 1900.0) / 576), 1e-9);
   at::Tensor mask = at::full({24, 24}, 1, at::kByte);
   mask[0][0] = 0;
-  const ImageFigures masked = image_figures(image_hu, reference_hu, window, mask);
-  EXPECT_NEAR(masked.rmse_hu, 30.0, 1e-12);
-  EXPECT_NEAR(masked.psnr_db, 40.0, 1e-9);  // 20 log10(3000 / 30)
+  const FigureValues masked = measure_image(image_hu, reference_hu, window, mask);
+  EXPECT_NEAR(masked[0], 30.0, 1e-12);
+  EXPECT_NEAR(masked[1], 40.0, 1e-9);  // 20 log10(3000 / 30)
 }
 
 TEST(ImageMetrics, OfEqualImagesAreTheBestPossible) {

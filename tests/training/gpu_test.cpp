@@ -9,6 +9,7 @@
 #include "logging/console.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/training/tiny_job.hpp"
+#include "training/run/training_plans.hpp"
 #include "training/stages/pretrain_stage.hpp"
 
 namespace leda::training {
@@ -18,11 +19,12 @@ double first_loss(const JobOptions& options, at::Device device) {
   distributed::SingleProcessCommunicator alone;
   logging::Console console(0);
   const auto training = data::ShardCatalogue::open(std::filesystem::path(options.data.folder) / "train");
-  const StageContext context{options, alone, console, training, ct::window_of("leda"), {at::kDouble, device, 3}};
-  PretrainStage stage(context, language::load_vocabulary("builtin"));
+  const StageContext context{options.training,      options.distributed,     alone, console, training,
+                             ct::window_of("leda"), {at::kDouble, device, 3}};
+  PretrainStage stage(context, options.pretrain, pretrain_plan(options), language::load_vocabulary("builtin"));
   const data::SliceLoader loader(training, {.window = context.window, .dtype = at::kDouble, .needs_tissue = true});
   const data::EpochOrder order(training.num_slices(), 3);
-  for (const auto& [name, value] : stage.train_step(data::load_step(loader, order, {4, 4, 0, 1}, 0))) {
+  for (const auto& [name, value] : stage.train_step(data::load_step(loader, order, {4, 4, 0, 1}, 0), true)) {
     if (name == "loss") return value.item<double>();
   }
   return NAN;

@@ -24,6 +24,7 @@
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
 #include "training/loop/training_loop.hpp"
+#include "training/run/training_plans.hpp"
 #include "training/stages/denoiser_stage.hpp"
 #include "training/stages/pretrain_stage.hpp"
 
@@ -42,14 +43,14 @@ class PoisonedStage : public Stage {
   PoisonedStage(std::unique_ptr<Stage> stage, int rank, std::function<bool(std::int64_t step)> is_poisoned)
       : stage_(std::move(stage)), rank_(rank), is_poisoned_(std::move(is_poisoned)) {}
 
-  LossReport train_step(const data::StepBatch& batch) override {
-    if (rank_ != kPoisonedRank || !is_poisoned_(batch.step)) return stage_->train_step(batch);
+  LossReport train_step(const data::StepBatch& batch, bool is_logged) override {
+    if (rank_ != kPoisonedRank || !is_poisoned_(batch.step)) return stage_->train_step(batch, is_logged);
     data::StepBatch poisoned = batch;
     for (ct::ImageBatch& images : poisoned.micro_batches) {
       images.normal_dose = images.normal_dose * std::nan("");
       if (images.low_dose.defined()) images.low_dose = images.low_dose * std::nan("");
     }
-    return stage_->train_step(poisoned);
+    return stage_->train_step(poisoned, is_logged);
   }
   std::vector<SkippedUpdates> settle_updates() override { return stage_->settle_updates(); }
   std::vector<logging::Scalar> interval_figures() override { return stage_->interval_figures(); }
@@ -89,9 +90,9 @@ class NonFiniteGradientRuns : public testing::Test {
     options.training.precision = Precision::float32;
     options.training.on_non_finite = reaction;
     options.distributed.non_finite_check = check;
-    options.denoiser_training.learning_rate = 1e-3;
-    options.autoencoder_training.learning_rate = 1e-3;
-    options.adversarial.learning_rate = 1e-3;
+    options.denoise.training.learning_rate = 1e-3;
+    options.pretrain.training.learning_rate = 1e-3;
+    options.pretrain.adversarial.learning_rate = 1e-3;
     return options;
   }
 
@@ -145,13 +146,14 @@ class NonFiniteGradientRuns : public testing::Test {
                            distributed::Communicator& communicator, logging::Console& console) {
     const auto training = data::ShardCatalogue::open(data_->path() / "train");
     const auto validation = data::ShardCatalogue::open(data_->path() / "validation");
-    const StageContext context{options,    communicator,          console,
-                               validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
+    const StageContext context{options.training,      options.distributed,      communicator, console, validation,
+                               ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
     std::unique_ptr<Stage> own;
     if (life.is_pretrain) {
-      own = std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
+      own = std::make_unique<PretrainStage>(context, options.pretrain, pretrain_plan(options),
+                                            language::load_vocabulary("builtin"));
     } else {
-      own = std::make_unique<DenoiserStage>(context, 0.0, std::nullopt);
+      own = std::make_unique<DenoiserStage>(context, options.denoise, denoiser_plan(options, {}), 0.0, std::nullopt);
     }
     PoisonedStage stage(std::move(own), communicator.rank(), life.is_poisoned);
     const data::SliceLoader loader(training, {.window = context.window,
@@ -167,8 +169,9 @@ class NonFiniteGradientRuns : public testing::Test {
     const auto stop_requested = [&] {
       return life.stop_after > 0 && ++asked >= life.stop_after ? base::StopRequest::run_again : base::StopRequest::none;
     };
+    const LoopOptions loop_options{options.logging, options.checkpoint_cadence, options.data.queue_depth};
     TrainingLoop loop({"test", kNumSteps, 4, schedule_of(1e-3, kNumSteps, 4, options.training), 5},
-                      {stage, context, loader, store, log, stop_requested});
+                      {stage, context, loop_options, loader, store, log, stop_requested});
     loop.run();
   }
 
@@ -290,7 +293,7 @@ TEST_P(NonFiniteGradients, RollBackStopsAtTheSecondFaultOfAStep) {
 TEST_P(NonFiniteGradients, AllRanksAgreeInAReproducibleStepToo) {
   JobOptions options = job(NonFiniteReaction::skip);
   options.distributed.reproducible = true;
-  options.discriminator.norm = models::DiscriminatorNorm::group;
+  options.pretrain.discriminator.norm = models::DiscriminatorNorm::group;
   const test::TemporaryFolder folder;
   EXPECT_THAT(live(options, folder.path(), {.is_pretrain = true, .num_ranks = 3}), HasSubstr("rank 1, parameter "));
   for (const auto& [name, tensor] : final_archive(folder.path(), "networks").tensors) {

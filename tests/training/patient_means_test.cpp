@@ -6,6 +6,7 @@
 #include <mutex>
 #include <set>
 
+#include "data/shards/rank_walk.hpp"
 #include "tests/data/tiny_shards.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
@@ -27,7 +28,7 @@ class PatientMeansTest : public testing::Test {
     test::run_ranks(num_ranks, [&](distributed::Communicator& ranks) {
       const auto catalogue = data::ShardCatalogue::open(folder.path());
       PatientMeans means(catalogue, {"number", "third of square"});
-      for_each_slice_of_rank(catalogue, ranks, {}, [&](std::int64_t id) {
+      data::walk_by_rank(catalogue.num_slices(), ranks, {}, [&](std::int64_t id) {
         const auto number = static_cast<double>(id);
         means.add(id, {number, number * number / 3.0});  // thirds, so that the order of addition shows
       });
@@ -64,7 +65,7 @@ TEST_F(PatientMeansTest, EachSliceIsVisitedByOneRank) {
   std::map<int, int> share;
   test::run_ranks(3, [&](distributed::Communicator& ranks) {
     const auto catalogue = data::ShardCatalogue::open(folder.path());
-    for_each_slice_of_rank(catalogue, ranks, {}, [&](std::int64_t id) {
+    data::walk_by_rank(catalogue.num_slices(), ranks, {}, [&](std::int64_t id) {
       const std::lock_guard lock(mutex);
       visited.insert(id);
       ++share[ranks.rank()];

@@ -16,6 +16,7 @@
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
+#include "training/run/training_plans.hpp"
 #include "training/stages/denoiser_stage.hpp"
 #include "training/stages/pretrain_stage.hpp"
 
@@ -42,15 +43,18 @@ class RankEquivalence : public testing::Test {
 
   static const std::filesystem::path& folder() { return folder_->path(); }
 
-  static std::unique_ptr<Stage> make_stage(Kind kind, const StageContext& context) {
-    if (kind == Kind::pretrain) return std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
+  static std::unique_ptr<Stage> make_stage(Kind kind, const JobOptions& options, const StageContext& context) {
+    if (kind == Kind::pretrain) {
+      return std::make_unique<PretrainStage>(context, options.pretrain, pretrain_plan(options),
+                                             language::load_vocabulary("builtin"));
+    }
     model_files::AutoencoderFile file;
     file.window = context.window;
     file.autoencoder = std::make_unique<models::Autoencoder>(
-        context.options.autoencoder,
+        options.pretrain.autoencoder,
         language::make_codebook(language::load_vocabulary("builtin"), true, context.settings.dtype), context.settings);
     file.autoencoder->tensors().freeze();
-    return std::make_unique<DenoiserStage>(context, 0.5, std::move(file));
+    return std::make_unique<DenoiserStage>(context, options.denoise, denoiser_plan(options, {}), 0.5, std::move(file));
   }
 
   static Trace train(Kind kind, const JobOptions& options, int num_ranks, int num_steps) {
@@ -62,8 +66,9 @@ class RankEquivalence : public testing::Test {
       const ct::Window window = ct::window_of("leda");
       const models::TensorSettings settings{options.training.precision == Precision::float64 ? at::kDouble : at::kFloat,
                                             at::kCPU, 7};
-      const StageContext context{options, communicator, console, validation, window, settings};
-      const std::unique_ptr<Stage> stage = make_stage(kind, context);
+      const StageContext context{options.training, options.distributed, communicator, console, validation, window,
+                                 settings};
+      const std::unique_ptr<Stage> stage = make_stage(kind, options, context);
       const data::SliceLoader loader(training, {.window = window,
                                                 .dtype = settings.dtype,
                                                 .crop = kind == Kind::denoise ? 32 : 0,
@@ -76,7 +81,8 @@ class RankEquivalence : public testing::Test {
       const bool is_reproducible = options.distributed.reproducible;
       const data::BatchPlan plan{batch, is_reproducible ? 1 : batch, communicator.rank(), communicator.size()};
       for (int step = 0; step < num_steps; ++step) {
-        const LossReport report = stage->train_step(data::load_step(loader, order, plan, step));
+        const bool is_logged = (step + 1) % options.logging.every_num_steps == 0;
+        const LossReport report = stage->train_step(data::load_step(loader, order, plan, step), is_logged);
         std::vector<double> sums;
         for (const auto& [name, value] : report) {
           at::Tensor sum = value.to(at::kDouble).clone();
@@ -140,27 +146,27 @@ class RankEquivalence : public testing::Test {
   static JobOptions reproducible_job() {
     JobOptions options = test::tiny_job(folder());
     options.distributed.reproducible = true;
-    options.discriminator.norm = models::DiscriminatorNorm::group;
+    options.pretrain.discriminator.norm = models::DiscriminatorNorm::group;
     options.training.precision = Precision::float32;
     options.training.max_gradient_norm = 1.0;
-    options.autoencoder_training.learning_rate = 1e-3;
-    options.adversarial.learning_rate = 1e-3;
-    options.denoiser_training.learning_rate = 1e-3;
+    options.pretrain.training.learning_rate = 1e-3;
+    options.pretrain.adversarial.learning_rate = 1e-3;
+    options.denoise.training.learning_rate = 1e-3;
     options.distributed.bucket_bytes = 20000;
     options.distributed.first_bucket_bytes = 5000;
     return options;
   }
 
   static void with_all_semantic_options(JobOptions& options) {
-    options.autoencoder.distance = models::WordDistance::cosine;
-    options.autoencoder.temperature = 0.2;
-    options.autoencoder.normalise_latents = true;
-    options.autoencoder_training.semantic_weighting = SemanticWeighting::dynamic;
-    options.autoencoder_training.semantic_weight = 20.0;
-    options.autoencoder_training.learning_rate = 1e-3;
-    options.words.balance = 0.5;
-    options.words.contrast = language::Contrast::automatic;
-    options.words.tissue_weights = {0.5, 1, 1, 2, 1, 1, 3, 1};
+    options.pretrain.autoencoder.distance = models::WordDistance::cosine;
+    options.pretrain.autoencoder.temperature = 0.2;
+    options.pretrain.autoencoder.normalise_latents = true;
+    options.pretrain.training.semantic_weighting = SemanticWeighting::dynamic;
+    options.pretrain.training.semantic_weight = 20.0;
+    options.pretrain.training.learning_rate = 1e-3;
+    options.pretrain.words.balance = 0.5;
+    options.pretrain.words.contrast = language::Contrast::automatic;
+    options.pretrain.words.tissue_weights = {0.5, 1, 1, 2, 1, 1, 3, 1};
   }
 
  private:
@@ -177,7 +183,7 @@ TEST_F(RankEquivalence, Stage1OneRankOfFourImagesEqualsFourRanksOfOne) {
 // The dynamic weight, and weights of positions, are each image's own.
 TEST_F(RankEquivalence, Stage1WithAllSemanticOptionsIsTheSameOnAnyNumberOfRanks) {
   JobOptions options = test::tiny_job(folder());
-  options.adversarial.weight = 0.0;
+  options.pretrain.adversarial.weight = 0.0;
   with_all_semantic_options(options);
   const Trace one = train(Kind::pretrain, options, 1, 5);
   expect_equal(one, train(Kind::pretrain, options, 3, 5), 1e-9);
@@ -213,8 +219,8 @@ TEST_F(RankEquivalence, UnevenAndShortBatchesAreAveragedExactly) {
 }
 
 JobOptions with_soft_token_term(JobOptions options) {
-  options.leda.token_term = losses::TokenTerm::soft;
-  options.leda.token_weight = 0.1;
+  options.denoise.leda.token_term = losses::TokenTerm::soft;
+  options.denoise.leda.token_weight = 0.1;
   options.logging.every_num_steps = 1;
   options.training.global_batch = 5;  // 5, 5, 2 images a step: shares differ, and some ranks have none
   return options;
@@ -259,13 +265,13 @@ TEST_F(RankEquivalence, MeasuringGradientsChangesNoBitOfTheTraining) {
 
 TEST_F(RankEquivalence, TermsOfWeightZeroAreInNoTotal) {
   JobOptions options = with_soft_token_term(test::tiny_job(folder()));
-  options.leda.token_weight = 0.0;
+  options.denoise.leda.token_weight = 0.0;
   const Trace without = train(Kind::denoise, options, 1, 4);
   EXPECT_EQ(figure(without, "leda_token_gradient_ratio"), 0.0);
-  options.leda.token_temperature = 7.0;  // changes the term, not the training
+  options.denoise.leda.token_temperature = 7.0;  // changes the term, not the training
   const Trace other = train(Kind::denoise, options, 1, 4);
   expect_same_bits(without.state.networks, other.state.networks);
-  options.leda.token_weight = 1.0;
+  options.denoise.leda.token_weight = 1.0;
   const Trace with = train(Kind::denoise, options, 1, 4);
   EXPECT_FALSE(with.state.networks.tensors[0].second.equal(other.state.networks.tensors[0].second));
 }
@@ -347,7 +353,7 @@ TEST_F(RankEquivalence, WithoutTheModeTheBitsDependOnTheNumberOfRanks) {
 TEST_F(RankEquivalence, ReproducibleIsThePlainStepUpToRounding) {
   JobOptions options = reproducible_job();
   options.training.precision = Precision::float64;
-  options.adversarial.weight = 0.0;
+  options.pretrain.adversarial.weight = 0.0;
   for (const Kind kind : {Kind::pretrain, Kind::denoise}) {
     options.distributed.reproducible = true;
     const Trace reproducible = train(kind, options, 2, 5);
@@ -358,11 +364,11 @@ TEST_F(RankEquivalence, ReproducibleIsThePlainStepUpToRounding) {
 
 TEST_F(RankEquivalence, ANetworkThatCouplesSamplesIsNotReproducible) {
   JobOptions options = reproducible_job();
-  options.discriminator.norm = models::DiscriminatorNorm::batch;
+  options.pretrain.discriminator.norm = models::DiscriminatorNorm::batch;
   const auto fault =
       test::refusal_of<base::ErrorOnAllRanks>(base::ExitCode::options, [&] { train(Kind::pretrain, options, 2, 1); });
   EXPECT_NE(fault.text().remedy.find("discriminator.norm = group"), std::string::npos);
-  options.adversarial.weight = 0.0;  // nothing couples without a discriminator
+  options.pretrain.adversarial.weight = 0.0;  // nothing couples without a discriminator
   EXPECT_NO_THROW(train(Kind::pretrain, options, 2, 1));
 }
 
@@ -378,7 +384,7 @@ TEST_F(RankEquivalence, Bfloat16OnTheWireTrainsAlmostAlike) {
     largest = std::max(largest, (tensor - rounded.state.networks.tensors[i].second).abs().max().item<double>());
   }
   EXPECT_GT(largest, 0.0);
-  EXPECT_LE(largest, 5 * 2 * options.denoiser_training.learning_rate);  // Adam moves a weight by about the rate
+  EXPECT_LE(largest, 5 * 2 * options.denoise.training.learning_rate);  // Adam moves a weight by about the rate
 }
 
 // Accumulation changes nothing where images do not couple: stage 2.
@@ -390,9 +396,9 @@ TEST_F(RankEquivalence, AccumulationEqualsOneLargeBatch) {
     logging::Console console(0);
     const auto training = data::ShardCatalogue::open(folder() / "train");
     const auto validation = data::ShardCatalogue::open(folder() / "validation");
-    const StageContext context{options,    communicator,          console,
-                               validation, ct::window_of("leda"), {at::kDouble, at::kCPU, 7}};
-    const std::unique_ptr<Stage> stage = make_stage(Kind::denoise, context);
+    const StageContext context{options.training,      options.distributed,       communicator, console, validation,
+                               ct::window_of("leda"), {at::kDouble, at::kCPU, 7}};
+    const std::unique_ptr<Stage> stage = make_stage(Kind::denoise, options, context);
     const data::SliceLoader loader(training, {.window = context.window,
                                               .dtype = at::kDouble,
                                               .crop = 32,
@@ -405,7 +411,7 @@ TEST_F(RankEquivalence, AccumulationEqualsOneLargeBatch) {
       const data::StepBatch batch = data::load_step(loader, order, {4, 1, 0, 1}, step);
       ASSERT_EQ(batch.micro_batches.size(), 4u);
       std::vector<double> sums;
-      for (const auto& [name, value] : stage->train_step(batch)) sums.push_back(value.item<double>());
+      for (const auto& [name, value] : stage->train_step(batch, (step + 1) % options.logging.every_num_steps == 0)) sums.push_back(value.item<double>());
       pieces.reports.push_back(sums);
       for (logging::Scalar& figure : stage->interval_figures()) pieces.figures.push_back(std::move(figure));
     }

@@ -15,6 +15,7 @@
 #include "tests/support/thread_ranks.hpp"
 #include "tests/training/tiny_job.hpp"
 #include "training/loop/training_loop.hpp"
+#include "training/run/training_plans.hpp"
 #include "training/stages/denoiser_stage.hpp"
 #include "training/stages/pretrain_stage.hpp"
 
@@ -39,7 +40,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
     base::StopRequest outcome = base::StopRequest::none;
     test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
       JobOptions options = test::tiny_job(data_->path());
-      options.adversarial.start_step = 6;  // in the middle
+      options.pretrain.adversarial.start_step = 6;  // in the middle
       options.training.precision = Precision::float32;
       options.distributed.bucket_bytes = bucket_bytes;
       options.distributed.first_bucket_bytes = bucket_bytes;
@@ -50,13 +51,15 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
       logging::Console console(communicator.rank());
       const auto training = data::ShardCatalogue::open(data_->path() / "train");
       const auto validation = data::ShardCatalogue::open(data_->path() / "validation");
-      const StageContext context{options,    communicator,          console,
-                                 validation, ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
+      const StageContext context{options.training,      options.distributed,      communicator, console, validation,
+                                 ct::window_of("leda"), {at::kFloat, at::kCPU, 5}};
       std::unique_ptr<Stage> stage;
       if (is_pretrain) {
-        stage = std::make_unique<PretrainStage>(context, language::load_vocabulary("builtin"));
+        stage = std::make_unique<PretrainStage>(context, options.pretrain, pretrain_plan(options),
+                                                language::load_vocabulary("builtin"));
       } else {
-        stage = std::make_unique<DenoiserStage>(context, 0.0, std::nullopt);
+        stage =
+            std::make_unique<DenoiserStage>(context, options.denoise, denoiser_plan(options, {}), 0.0, std::nullopt);
       }
       const data::SliceLoader loader(training, {.window = context.window,
                                                 .crop = is_pretrain ? 0 : 32,
@@ -71,8 +74,9 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
       const auto stop_requested = [&] {
         return stop_after > 0 && ++asked >= stop_after ? base::StopRequest::run_again : base::StopRequest::none;
       };
-      const LoopPlan plan{"test", kStepsOfRun, 5, schedule_of(2e-3, kStepsOfRun, 5, options.training), 5};
-      TrainingLoop loop(plan, {*stage, context, loader, store, log, stop_requested});
+      const TrainingPlan plan{"test", kStepsOfRun, 5, schedule_of(2e-3, kStepsOfRun, 5, options.training), 5};
+      const LoopOptions loop_options{options.logging, options.checkpoint_cadence, options.data.queue_depth};
+      TrainingLoop loop(plan, {*stage, context, loop_options, loader, store, log, stop_requested});
       const base::StopRequest stop = loop.run();
       if (communicator.rank() == 0) outcome = stop;
     });

@@ -16,8 +16,8 @@ struct CloseFile {
 
 class SaveCadenceTest : public testing::Test {
  protected:
-  static JobOptions options(CheckpointInterval interval) {
-    JobOptions options;
+  static LoopOptions options(CheckpointInterval interval) {
+    LoopOptions options;
     options.checkpoint_cadence.interval = interval;
     options.checkpoint_cadence.every_num_steps = 30;
     options.logging.every_num_steps = 10;

@@ -32,13 +32,13 @@ void write_tiny_phantoms(const std::filesystem::path& folder) {
 training::JobOptions tiny_job(const std::filesystem::path& folder) {
   training::JobOptions job;
   job.data.folder = folder.string();
-  job.autoencoder.channels = 8;
-  job.autoencoder.decoder_blocks = 1;
-  job.autoencoder.strides = {4, 2, 1};
-  job.discriminator.channels = 8;
-  job.adversarial.start_step = 0;
-  job.denoiser.channels = 6;
-  job.denoiser_training.crop = 32;
+  job.pretrain.autoencoder.channels = 8;
+  job.pretrain.autoencoder.decoder_blocks = 1;
+  job.pretrain.autoencoder.strides = {4, 2, 1};
+  job.pretrain.discriminator.channels = 8;
+  job.pretrain.adversarial.start_step = 0;
+  job.denoise.denoiser.channels = 6;
+  job.denoise.training.crop = 32;
   job.training.global_batch = 4;
   job.training.precision = training::Precision::float64;
   job.training.validate_every_num_steps = 5;

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 
+#include "data/shards/rank_walk.hpp"
 #include "data/shards/shard_catalogue.hpp"
 
 namespace leda::data {
@@ -26,16 +27,14 @@ std::optional<HuRange> hu_range(const ShardCatalogue& catalogue, distributed::Co
   auto* const values = range.mutable_data_ptr<std::int64_t>();
   values[0] = INT16_MAX;
   values[1] = INT16_MIN;
-  for (std::int64_t round = 0; round < catalogue.num_slices(); round += communicator.size()) {
-    if (should_stop && should_stop()) return std::nullopt;
-    const std::int64_t id = round + communicator.rank();
-    if (id >= catalogue.num_slices()) continue;
+  const auto visit = [&](std::int64_t id) {
     const at::Tensor image = catalogue.read_slice(id, {}).normal_dose_hu;
     const auto* first = image.const_data_ptr<std::int16_t>();
     const auto [lowest, highest] = std::minmax_element(first, first + image.numel());
     values[0] = std::min<std::int64_t>(values[0], *lowest);
     values[1] = std::max<std::int64_t>(values[1], *highest);
-  }
+  };
+  if (!walk_by_rank(catalogue.num_slices(), communicator, {.should_stop = should_stop}, visit)) return std::nullopt;
   const at::Tensor all = distributed::all_gather(communicator, range).contiguous();
   const auto* gathered = all.const_data_ptr<std::int64_t>();
   HuRange result{gathered[0], gathered[1]};
@@ -100,11 +99,8 @@ bool verify_dataset(const std::string& folder, distributed::Communicator& commun
                     const std::function<bool()>& should_stop) {
   const ShardCatalogue catalogue = ShardCatalogue::open(folder);
   const auto num_shards = static_cast<std::int64_t>(catalogue.shards().size());
-  for (std::int64_t round = 0; round < num_shards; round += communicator.size()) {
-    if (should_stop && should_stop()) return false;
-    const std::int64_t shard = round + communicator.rank();
-    if (shard < num_shards) catalogue.shards()[static_cast<std::size_t>(shard)].verify();
-  }
+  const auto verify = [&](std::int64_t shard) { catalogue.shards()[static_cast<std::size_t>(shard)].verify(); };
+  if (!walk_by_rank(num_shards, communicator, {.should_stop = should_stop}, verify)) return false;
   communicator.barrier();
   console.print(fmt::format("{}: {} shards, {} slices, every chunk as it was written", folder, num_shards,
                             catalogue.num_slices()));

@@ -40,7 +40,7 @@ const logging::AttemptAccount* newest_with_saves(const logging::GoodputLedger* l
 
 }  // namespace
 
-SaveCadence::SaveCadence(std::string title, const JobOptions& options, const logging::GoodputLedger* ledger)
+SaveCadence::SaveCadence(std::string title, const LoopOptions& options, const logging::GoodputLedger* ledger)
     : title_(std::move(title)),
       is_automatic_(options.checkpoint_cadence.interval == CheckpointInterval::automatic),
       num_steps_(is_automatic_ ? options.logging.every_num_steps : options.checkpoint_cadence.every_num_steps),

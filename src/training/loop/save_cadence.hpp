@@ -20,7 +20,7 @@ class SaveCadence {
  public:
   // Until a save has been measured, and none was in the attempts before (`ledger`, may be null), it is due at every
   // logging step.
-  SaveCadence(std::string title, const JobOptions& options, const logging::GoodputLedger* ledger);
+  SaveCadence(std::string title, const LoopOptions& options, const logging::GoodputLedger* ledger);
 
   // Training begins after this step, or has just been saved there.
   void note_saved(std::int64_t step) { saved_step_ = step; }

@@ -16,13 +16,13 @@
 
 namespace leda::training {
 
-TrainingLoop::TrainingLoop(LoopPlan plan, LoopParts parts)
+TrainingLoop::TrainingLoop(TrainingPlan plan, LoopParts parts)
     : plan_(std::move(plan)),
       parts_(std::move(parts)),
       account_(plan_.phase, parts_.context.ledger, parts_.context.time_limit),
-      cadence_(plan_.title, parts_.context.options, parts_.context.ledger),
+      cadence_(plan_.title, parts_.options, parts_.context.ledger),
       machine_(machine_facts(parts_.context.communicator, parts_.context.settings.device,
-                             parts_.context.options.distributed.reproducible)),
+                             parts_.context.distributed.reproducible)),
       interval_(parts_.context.communicator, parts_.context.trace) {}
 
 std::int64_t TrainingLoop::steps_per_epoch() const {
@@ -35,12 +35,11 @@ base::StopRequest TrainingLoop::run() {
   account_.begin(progress_.step);
   cadence_.note_saved(progress_.step);
   // Somewhere to roll back to from the first step on.
-  if (!is_resumed && parts_.context.options.training.on_non_finite == NonFiniteReaction::roll_back)
-    save_in_background();
+  if (!is_resumed && parts_.context.training.on_non_finite == NonFiniteReaction::roll_back) save_in_background();
 
   distributed::StopAgreement agreement(parts_.context.communicator);
   logging::ProgressLine progress(parts_.context.console, plan_.title, plan_.num_steps, progress_.step,
-                                 parts_.context.options.logging.progress_seconds);
+                                 parts_.options.logging.progress_seconds);
   base::StopRequest stop = catch_up_on_validation(agreement);
   while (!is_at_end() && stop == base::StopRequest::none) {
     try {
@@ -63,23 +62,24 @@ base::StopRequest TrainingLoop::run() {
 base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, logging::ProgressLine& progress) {
   const data::EpochOrder order(parts_.loader.catalogue().num_slices(), plan_.seed);
   data::BatchPrefetcher prefetcher(parts_.loader, order, batches(), {progress_.step, plan_.num_steps},
-                                   static_cast<int>(parts_.context.options.data.queue_depth));
-  const auto due = [this](std::int64_t cadence) { return cadence > 0 && progress_.step % cadence == 0; };
+                                   static_cast<int>(parts_.options.queue_depth));
+  const auto is_due = [](std::int64_t step, std::int64_t cadence) { return cadence > 0 && step % cadence == 0; };
   interval_.begin(0.0);
   const logging::TimeIn time(account_.ledger(), logging::Activity::step);
 
   base::StopRequest stop = base::StopRequest::none;
   while (!is_at_end() && stop == base::StopRequest::none) {
     const base::Stopwatch step_time;
-    const LossReport report = train_step(prefetcher);
-    ++progress_.step;
+    const std::int64_t next_step = progress_.step + 1;
+    const bool is_end = next_step == plan_.num_steps;
+    const bool is_logging = is_due(next_step, parts_.options.logging.every_num_steps) || is_end;
+    const LossReport report = train_step(prefetcher, is_logging);
+    progress_.step = next_step;
     account_.step_done(step_time.seconds());
     cadence_.note_step(step_time.seconds(), parts_.store.is_saving());
     save_.is_saved = false;
     interval_.add_report(report);
-    const bool is_end = progress_.step == plan_.num_steps;
-    const bool is_logging = due(parts_.context.options.logging.every_num_steps) || is_end;
-    const bool is_validating = due(parts_.context.options.training.validate_every_num_steps) || is_end;
+    const bool is_validating = is_due(next_step, parts_.context.training.validate_every_num_steps) || is_end;
     const bool is_saving = !is_end && should_save(cadence_.is_due(progress_.step));
     // No checkpoint is written over an update that somebody has yet to hear of.
     if (is_logging || is_validating || is_saving) settle_updates();
@@ -98,9 +98,9 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
 
 data::BatchPlan TrainingLoop::batches() const {
   const int size = parts_.context.communicator.size();
-  std::int64_t micro_batch = parts_.context.options.training.max_micro_batch;
+  std::int64_t micro_batch = parts_.context.training.max_micro_batch;
   if (micro_batch == 0) micro_batch = (plan_.global_batch + size - 1) / size;
-  if (parts_.context.options.distributed.reproducible) micro_batch = 1;
+  if (parts_.context.distributed.reproducible) micro_batch = 1;
   return {plan_.global_batch, micro_batch, parts_.context.communicator.rank(), size};
 }
 
@@ -114,7 +114,7 @@ void TrainingLoop::settle_updates() {
 
 // A fault that comes back at the step where it was before is no accident.
 bool TrainingLoop::may_roll_back(const NonFiniteGradientError& fault) {
-  return parts_.context.options.training.on_non_finite == NonFiniteReaction::roll_back &&
+  return parts_.context.training.on_non_finite == NonFiniteReaction::roll_back &&
          rolled_back_steps_.insert(fault.step()).second;
 }
 
@@ -132,7 +132,7 @@ base::StopRequest TrainingLoop::roll_back(const NonFiniteGradientError& fault, d
   return catch_up_on_validation(agreement);
 }
 
-LossReport TrainingLoop::train_step(data::BatchPrefetcher& prefetcher) {
+LossReport TrainingLoop::train_step(data::BatchPrefetcher& prefetcher, bool is_logged) {
   const IntervalStatistics::StepTime time(interval_);
   const auto next = [&] {
     const logging::Span wait(parts_.context.trace, "data wait", progress_.step);
@@ -143,7 +143,7 @@ LossReport TrainingLoop::train_step(data::BatchPrefetcher& prefetcher) {
   parts_.context.communicator.note(fmt::format("step {}: computes", progress_.step + 1));
   interval_.add_images(batch.global_count);
   const logging::Span span(parts_.context.trace, "step", progress_.step);
-  return parts_.stage.train_step(batch);
+  return parts_.stage.train_step(batch, is_logged);
 }
 
 base::StopRequest TrainingLoop::agree_on_stop(distributed::StopAgreement& agreement) {
@@ -221,7 +221,7 @@ void TrainingLoop::take_validation(const ValidationReport& report) {
   for (const logging::Scalar& figure : report.figures) scalars.push_back({"validation_" + figure.name, figure.value});
   parts_.log.write(progress_.step, scalars, "validation");
   figures_.validation = fmt::format(", validation {} {:.2f}", report.figures.front().name, report.criterion);
-  const double factor = parts_.context.options.training.divergence_factor;
+  const double factor = parts_.context.training.divergence_factor;
   const bool has_best = progress_.best_step >= 0;
   const double yardstick = has_best ? progress_.best_criterion : report.untrained_criterion;
   const bool is_worse = factor > 0.0 && yardstick > 0.0 && report.criterion > factor * yardstick;

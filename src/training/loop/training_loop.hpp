@@ -23,17 +23,9 @@
 #include "training/options/machine_facts.hpp"
 #include "training/stages/stage.hpp"
 #include "training/stages/stage_context.hpp"
+#include "training/stages/training_plan.hpp"
 
 namespace leda::training {
-
-struct LoopPlan {
-  std::string title;  // "stage 1", in messages and progress lines
-  std::int64_t num_steps = 0;
-  std::int64_t global_batch = 1;
-  LearningRateSchedule schedule;
-  std::uint64_t seed = 0;
-  std::string phase{};  // its folder's name, by which the ledger knows it over all starts
-};
 
 // What stands behind the progress line: the newest of each.
 struct ProgressFigures {
@@ -45,6 +37,7 @@ struct ProgressFigures {
 struct LoopParts {
   Stage& stage;
   const StageContext& context;
+  const LoopOptions& options;
   const data::SliceLoader& loader;  // of the training slices
   checkpoint::CheckpointStore& store;
   logging::RunLog& log;
@@ -56,7 +49,7 @@ struct LoopParts {
 
 class TrainingLoop {
  public:
-  TrainingLoop(LoopPlan plan, LoopParts parts);
+  TrainingLoop(TrainingPlan plan, LoopParts parts);
 
   // Trains from the newest checkpoint, or from the start, to num_steps or to an agreed stop; either way the last state
   // is on disk when it returns. `none` means finished. Collective.
@@ -77,7 +70,7 @@ class TrainingLoop {
   // From progress_.step to the end or an agreed stop.
   base::StopRequest train(distributed::StopAgreement& agreement, logging::ProgressLine& progress);
   data::BatchPlan batches() const;
-  LossReport train_step(data::BatchPrefetcher& prefetcher);
+  LossReport train_step(data::BatchPrefetcher& prefetcher, bool is_logged);
   base::StopRequest agree_on_stop(distributed::StopAgreement& agreement);
   void settle_updates();
   bool may_roll_back(const NonFiniteGradientError& fault);
@@ -101,7 +94,7 @@ class TrainingLoop {
   void save_in_background();
   void save_before_leaving(bool is_hasty);
 
-  LoopPlan plan_;
+  TrainingPlan plan_;
   LoopParts parts_;
   LoopAccount account_;
   SaveCadence cadence_;

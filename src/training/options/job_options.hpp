@@ -110,8 +110,9 @@ struct DenoiserTrainingOptions {
   double learning_rate = 2.0e-4;
   double beta1 = 0.5;
   double beta2 = 0.999;
-  std::int64_t crop = 0;  // side of random crops; 0 = whole images
-  bool augment = true;    // flips and quarter turns
+  std::int64_t crop = 0;                   // side of random crops; 0 = whole images
+  bool augment = true;                     // flips and quarter turns
+  std::vector<std::string> losses{"mse"};  // NAME or NAME:WEIGHT (losses/pixel_loss)
 };
 
 struct LedaOptions {
@@ -122,6 +123,24 @@ struct LedaOptions {
   double token_temperature = 1.0;  // of token_term soft
 };
 
+// What stage 1 alone is told.
+struct PretrainOptions {
+  VocabularyOptions vocabulary;
+  language::CandidateOptions words;
+  models::AutoencoderOptions autoencoder;
+  AutoencoderTrainingOptions training;
+  models::DiscriminatorOptions discriminator;
+  AdversarialOptions adversarial;
+};
+
+// What stage 2 alone is told.
+struct DenoiseOptions {
+  models::DenoiserOptions denoiser;
+  DenoiserTrainingOptions training;
+  LedaOptions leda;
+};
+
+// What both are told.
 struct TrainingOptions {
   std::int64_t global_batch = 8;
   std::int64_t max_micro_batch = 4;  // samples per backward and rank, more are accumulated; 0 = the rank's whole share
@@ -154,6 +173,13 @@ struct LoggingOptions {
   bool trace = false;
 };
 
+// What the loop alone is told.
+struct LoopOptions {
+  LoggingOptions logging;
+  CheckpointCadence checkpoint_cadence;
+  std::int64_t queue_depth = 4;  // steps loaded ahead
+};
+
 struct EvaluationJobOptions {
   std::int64_t max_tuning_slices = 6;
   std::string picture_window = "abdomen";
@@ -163,15 +189,8 @@ struct EvaluationJobOptions {
 struct JobOptions {
   RunOptions run;
   DataOptions data;
-  VocabularyOptions vocabulary;
-  language::CandidateOptions words;
-  models::AutoencoderOptions autoencoder;
-  AutoencoderTrainingOptions autoencoder_training;
-  models::DiscriminatorOptions discriminator;
-  AdversarialOptions adversarial;
-  models::DenoiserOptions denoiser;
-  DenoiserTrainingOptions denoiser_training;
-  LedaOptions leda;
+  PretrainOptions pretrain;
+  DenoiseOptions denoise;
   TrainingOptions training;
   checkpoint::CheckpointOptions checkpoint;
   CheckpointCadence checkpoint_cadence;

@@ -8,10 +8,10 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "evaluation/dead_network.hpp"
 #include "language/vocabulary.hpp"
 #include "losses/leda_loss.hpp"
-#include "losses/reconstruction_loss.hpp"
 #include "model_files/network_state.hpp"
 #include "training/stages/patient_means.hpp"
 
@@ -30,54 +30,37 @@ losses::TokenTermOptions token_term_of(const LedaOptions& leda) {
 
 AdamOptions adam_of(const DenoiserTrainingOptions& training) { return {training.beta1, training.beta2}; }
 
-LearningRateSchedule schedule_of(const JobOptions& options) {
-  const DenoiserTrainingOptions& training = options.denoiser_training;
-  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
-  return leda::training::schedule_of(training.learning_rate, training.num_steps, batch, options.training);
-}
-
 }  // namespace
 
 bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
   return step >= training.num_warm_up_steps + kGraceSteps;
 }
 
-DenoiserStage::DenoiserStage(const StageContext& context, double leda_weight,
-                             std::optional<model_files::AutoencoderFile> autoencoder)
+DenoiserStage::DenoiserStage(const StageContext& context, const DenoiseOptions& options, const TrainingPlan& plan,
+                             double leda_weight, std::optional<model_files::AutoencoderFile> autoencoder)
     : context_(context),
+      options_(options),
+      pixel_losses_(losses::pixel_losses_of(options.training.losses)),
       leda_weight_(leda_weight),
       autoencoder_(std::move(autoencoder)),
-      denoiser_(models::make_denoiser(context.options.denoiser, context.settings)),
-      trained_({"denoiser."}, denoiser_->tensors(), adam_of(context.options.denoiser_training),
-               schedule_of(context.options), context) {
-  const JobOptions& options = context_.options;
-  const DenoiserTrainingOptions& training = options.denoiser_training;
+      denoiser_(models::make_denoiser(options.denoiser, context.settings)),
+      trained_({"denoiser."}, denoiser_->tensors(), adam_of(options.training), plan.schedule, context) {
+  const std::int64_t crop = options_.training.crop;
   check_image_sides(context_.validation, 0, denoiser_->size_multiple(), denoiser_->smallest_size(), "the denoiser");
-  check_image_sides(context_.validation, training.crop, denoiser_->size_multiple(), denoiser_->smallest_size(),
-                    "the denoiser");
-  if (autoencoder_) {
-    check_image_sides(context_.validation, training.crop, autoencoder_->autoencoder->downsampling(),
-                      autoencoder_->autoencoder->downsampling(), "the autoencoder");
-    if (autoencoder_->window != context_.window) {
-      throw base::ErrorOnAllRanks(base::ExitCode::options,
-                                  {.what = "leda.autoencoder was trained in another window than data.window",
-                                   .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
-                                                        ct::window_name(context_.window)),
-                                   .why = "it would see intensities it never learned",
-                                   .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
-    }
-    if (models::is_published(options.autoencoder) && !models::is_published(autoencoder_->autoencoder->options())) {
-      throw base::ErrorOnAllRanks(
-          base::ExitCode::options,
-          {.what = "leda.autoencoder is not a published one, which autoencoder.compatibility = published asks for",
-           .value = "its file says compatibility none",
-           .why = "it need not have the published quantiser, and the result would be taken for a published one",
-           .remedy = "name a file that data_tools/import_autoencoder.py made of the published weights, or set "
-                     "autoencoder.compatibility = none"});
-    }
-    const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
-    token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
+  check_image_sides(context_.validation, crop, denoiser_->size_multiple(), denoiser_->smallest_size(), "the denoiser");
+  if (!autoencoder_) return;
+  check_image_sides(context_.validation, crop, autoencoder_->autoencoder->downsampling(),
+                    autoencoder_->autoencoder->downsampling(), "the autoencoder");
+  if (autoencoder_->window != context_.window) {
+    throw base::ErrorOnAllRanks(base::ExitCode::options,
+                                {.what = "leda.autoencoder was trained in another window than data.window",
+                                 .value = fmt::format("{}, against {}", ct::window_name(autoencoder_->window),
+                                                      ct::window_name(context_.window)),
+                                 .why = "it would see intensities it never learned",
+                                 .remedy = "set data.window to the autoencoder's, or pretrain one in this window"});
   }
+  const auto num_levels = static_cast<std::int64_t>(autoencoder_->autoencoder->options().strides.size());
+  token_agreement_ = at::zeros({num_levels, 2}, at::TensorOptions(at::kLong).device(context_.settings.device));
 }
 
 at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch,
@@ -85,10 +68,15 @@ at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count,
   const at::Tensor low_dose = batch.low_dose.to(context_.settings.device);
   const at::Tensor normal_dose = batch.normal_dose.to(context_.settings.device);
   const at::Tensor denoised = denoiser_->denoise(low_dose);
-  const at::Tensor mse = losses::squared_error_per_image(denoised, normal_dose).sum() / global_count;
-  at::Tensor total = mse;
+  at::Tensor pixel;
+  for (const losses::WeightedPixelLoss& term : pixel_losses_) {
+    const at::Tensor value = term.loss.per_image(denoised, normal_dose).sum() / global_count;
+    report.add(term.loss.name, micro_batch, value);
+    pixel = pixel.defined() ? pixel + term.weight * value : term.weight * value;
+  }
+  at::Tensor total = pixel;
   if (autoencoder_) {
-    const LedaOptions& leda = context_.options.leda;
+    const LedaOptions& leda = options_.leda;
     const losses::LedaTerms terms =
         losses::leda_loss(*autoencoder_->autoencoder, denoised, normal_dose, token_term_of(leda));
     const at::Tensor token = terms.token.sum() / global_count;
@@ -97,31 +85,25 @@ at::Tensor DenoiserStage::loss(const ct::ImageBatch& batch, double global_count,
     report.add("leda_token", micro_batch, token);
     report.add("leda_feature", micro_batch, feature);
     token_agreement_ += terms.token_agreement;
-    if (term_gradients_) term_gradients_->add({mse, token, feature}, denoised);
+    if (term_gradients_) term_gradients_->add({pixel, token, feature}, denoised);
   }
   report.add("loss", micro_batch, total);
-  report.add("mse", micro_batch, mse);
   return total;
 }
 
-// As the loop logs: at the cadence and at the end.
-bool DenoiserStage::is_logged(std::int64_t step) const {
-  const JobOptions& options = context_.options;
-  return (step + 1) % options.logging.every_num_steps == 0 || step + 1 == options.denoiser_training.num_steps;
-}
-
-LossReport DenoiserStage::train_step(const data::StepBatch& batch) {
-  const std::size_t num_micro_batches = num_micro_batches_of(batch, context_.options.distributed.reproducible);
-  std::vector<std::string> names{"loss", "mse"};
+LossReport DenoiserStage::train_step(const data::StepBatch& batch, bool is_logged) {
+  const std::size_t num_micro_batches = num_micro_batches_of(batch, context_.distributed.reproducible);
+  std::vector<std::string> names{"loss"};
+  for (const losses::WeightedPixelLoss& term : pixel_losses_) names.emplace_back(term.loss.name);
   if (autoencoder_) names.insert(names.end(), {"leda_token", "leda_feature"});
   names.insert(names.end(), {"gradient_norm", kSkippedUpdates});
-  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+  StepReport report(std::move(names), batch, context_.communicator, context_.distributed.reproducible,
                     context_.settings.device);
   term_gradients_.reset();
-  if (autoencoder_ && is_logged(batch.step)) {
-    const double token_weight = leda_weight_ * context_.options.leda.token_weight;
+  if (autoencoder_ && is_logged) {
+    const double token_weight = leda_weight_ * options_.leda.token_weight;
     term_gradients_.emplace(
-        std::vector<TermGradients::Term>{{"mse", 1.0}, {"leda_token", token_weight}, {"leda_feature", leda_weight_}},
+        std::vector<TermGradients::Term>{{"pixel", 1.0}, {"leda_token", token_weight}, {"leda_feature", leda_weight_}},
         batch.global_count, context_.communicator, context_.settings.device);
   }
   trained_.begin_step(batch, num_micro_batches);
@@ -180,10 +162,11 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
     means.add(id, {rmse_hu(denoised), rmse_hu(batch.low_dose)});
     life_signs.add(denoised, batch.low_dose, batch.normal_dose);
   };
-  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
+  const data::RankWalk walk{.activity = "validation, slice", .should_stop = should_stop};
+  if (!data::walk_by_rank(context_.validation.num_slices(), context_.communicator, walk, visit)) return std::nullopt;
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
-  const bool had_its_chance = has_had_its_chance(step, context_.options.training);
+  const bool had_its_chance = has_had_its_chance(step, context_.training);
   if (had_its_chance) report.untrained_criterion = report.figures.back().value;
   distributed::all_reduce(context_.communicator, life_signs.sums());
   if (had_its_chance && life_signs.is_dead()) {
@@ -223,7 +206,7 @@ void DenoiserStage::load_state(const StageState& state) {
 }
 
 std::string DenoiserStage::identity() const {
-  return fmt::format("denoiser {} {}, {} LEDA", context_.options.denoiser.type,
+  return fmt::format("denoiser {} {}, {} LEDA", options_.denoiser.type,
                      model_files::network_identity(denoiser_->tensors()), autoencoder_ ? "with" : "without");
 }
 

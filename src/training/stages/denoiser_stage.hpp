@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "losses/pixel_loss.hpp"
 #include "model_files/autoencoder_file.hpp"
 #include "models/denoiser.hpp"
 #include "training/stages/stage.hpp"
@@ -14,6 +15,7 @@
 #include "training/stages/step_report.hpp"
 #include "training/stages/term_gradients.hpp"
 #include "training/stages/trained_network.hpp"
+#include "training/stages/training_plan.hpp"
 
 namespace leda::training {
 
@@ -22,11 +24,12 @@ bool has_had_its_chance(std::int64_t step, const TrainingOptions& training);
 
 class DenoiserStage : public Stage {
  public:
-  // `autoencoder` is needed if and only if `leda_weight` is not 0, and must be of the same window.
-  DenoiserStage(const StageContext& context, double leda_weight,
-                std::optional<model_files::AutoencoderFile> autoencoder);
+  // `autoencoder` is needed if and only if `leda_weight` is not 0 (it takes the place of the options' own: a baseline
+  // is trained with the same options), and must be of the same window.
+  DenoiserStage(const StageContext& context, const DenoiseOptions& options, const TrainingPlan& plan,
+                double leda_weight, std::optional<model_files::AutoencoderFile> autoencoder);
 
-  LossReport train_step(const data::StepBatch& batch) override;
+  LossReport train_step(const data::StepBatch& batch, bool is_logged) override;
   std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   // Throws Error(non_finite) on every rank when the network died: it takes away none of the noise.
@@ -42,9 +45,10 @@ class DenoiserStage : public Stage {
  private:
   // The total of one micro-batch, divided by the images of all ranks.
   at::Tensor loss(const ct::ImageBatch& batch, double global_count, std::size_t micro_batch, StepReport& report);
-  bool is_logged(std::int64_t step) const;
 
   StageContext context_;
+  DenoiseOptions options_;
+  std::vector<losses::WeightedPixelLoss> pixel_losses_;
   double leda_weight_;
   std::optional<model_files::AutoencoderFile> autoencoder_;
   std::unique_ptr<models::Denoiser> denoiser_;

@@ -1,7 +1,6 @@
 #include "training/stages/patient_means.hpp"
 
 #include <ATen/ops/zeros.h>
-#include <fmt/format.h>
 
 #include <map>
 #include <utility>
@@ -37,19 +36,6 @@ std::vector<logging::Scalar> PatientMeans::reduce(distributed::Communicator& com
     scalars.push_back({names_[i], sum / static_cast<double>(sums_of_patient.size())});
   }
   return scalars;
-}
-
-bool for_each_slice_of_rank(const data::ShardCatalogue& catalogue, distributed::Communicator& communicator,
-                            const std::function<bool()>& should_stop,
-                            const std::function<void(std::int64_t slice_id)>& visit) {
-  for (std::int64_t first = 0; first < catalogue.num_slices(); first += communicator.size()) {
-    if (should_stop && should_stop()) return false;
-    const std::int64_t id = first + communicator.rank();
-    if (id >= catalogue.num_slices()) continue;
-    communicator.note(fmt::format("validation, slice {}", id));
-    visit(id);
-  }
-  return true;
 }
 
 }  // namespace leda::training

@@ -6,7 +6,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,12 +29,5 @@ class PatientMeans {
   std::vector<std::string> names_;
   at::Tensor figures_;  // float64 [slices, names + 1]; the last column is 1 where a slice was added
 };
-
-// Calls `visit` for this rank's slices of the data set, every size-th one. Each is noted: a rank is not silent while it
-// validates. `should_stop`, which may be empty, is asked before each round of slices, as often on every rank and of one
-// answer on all: true = leave it. Returns whether all were visited.
-bool for_each_slice_of_rank(const data::ShardCatalogue& catalogue, distributed::Communicator& communicator,
-                            const std::function<bool()>& should_stop,
-                            const std::function<void(std::int64_t slice_id)>& visit);
 
 }  // namespace leda::training

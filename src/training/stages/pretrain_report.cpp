@@ -68,7 +68,7 @@ void draw_token_usage(const std::filesystem::path& folder, logging::Console& con
 void report_word_maps(const PretrainStage& stage, const StageContext& context, const data::ShardCatalogue& catalogue,
                       const std::filesystem::path& folder) {
   const std::vector<WordMapScore> scores =
-      score_word_maps(stage.autoencoder(), context.settings, stage.tissue_words(), context.options.words,
+      score_word_maps(stage.autoencoder(), context.settings, stage.tissue_words(), stage.options().words,
                       context.window, catalogue, context.communicator);
   if (context.communicator.rank() == 0) {
     storage::write_file_durably(folder / "word_maps.json", word_maps_json(scores));

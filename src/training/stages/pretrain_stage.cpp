@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
@@ -11,10 +10,9 @@
 #include <cmath>
 
 #include "base/error.hpp"
-#include "distributed/core/differentiable_sum.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "language/codebook_control.hpp"
 #include "language/tissue_match.hpp"
-#include "losses/adversarial_loss.hpp"
 #include "losses/perceptual_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
 #include "losses/semantic_loss.hpp"
@@ -24,9 +22,8 @@
 namespace leda::training {
 namespace {
 
-std::unique_ptr<models::PerceptualNetwork> make_perceptual(const JobOptions& options,
+std::unique_ptr<models::PerceptualNetwork> make_perceptual(const AutoencoderTrainingOptions& training,
                                                            const models::TensorSettings& settings) {
-  const AutoencoderTrainingOptions& training = options.autoencoder_training;
   if (training.perceptual_weight == 0.0) return nullptr;
   if (training.perceptual_weights.empty()) {
     throw base::ErrorOnAllRanks(
@@ -41,24 +38,6 @@ std::unique_ptr<models::PerceptualNetwork> make_perceptual(const JobOptions& opt
     weights.push_back({name, tensor});
   }
   return std::make_unique<models::PerceptualNetwork>(weights, settings);
-}
-
-std::unique_ptr<models::PatchDiscriminator> make_discriminator(const JobOptions& options,
-                                                               const models::TensorSettings& settings) {
-  if (options.adversarial.weight == 0.0) return nullptr;
-  return std::make_unique<models::PatchDiscriminator>(options.discriminator, settings);
-}
-
-// One image's loss must not depend on the images beside it, or its gradient depends on how they are shared out.
-void require_separable(const JobOptions& options) {
-  if (!options.distributed.reproducible || options.adversarial.weight == 0.0) return;
-  if (options.discriminator.norm != models::DiscriminatorNorm::batch) return;
-  throw base::ErrorOnAllRanks(base::ExitCode::options,
-                              {.what = "distributed.reproducible cannot be had with discriminator.norm = batch",
-                               .value = "true, with a discriminator (discriminator.weight is not 0)",
-                               .why = "batch normalisation couples the samples of a step, and a reproducible step runs "
-                                      "each sample by itself",
-                               .remedy = "set discriminator.norm = group, or discriminator.weight = 0"});
 }
 
 void warn_of_single_channel_norms(const models::AutoencoderOptions& options, logging::Console& console) {
@@ -83,59 +62,36 @@ void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report
   if (balanced.num_tissues > 0) report.figures.push_back({"tissue_match_balanced", balanced.share});
 }
 
-at::Tensor codebook_of(const language::Vocabulary& vocabulary, const StageContext& context) {
-  const VocabularyOptions& options = context.options.vocabulary;
-  const at::Tensor codebook = language::make_codebook(vocabulary, options.normalise_rows, context.settings.dtype);
-  return language::control_codebook(codebook, options.control, context.options.run.seed);
-}
-
-std::vector<at::Tensor> copies_of(const std::vector<models::NamedTensor>& entries) {
-  std::vector<at::Tensor> copies;
-  for (const models::NamedTensor& entry : entries) copies.push_back(entry.tensor.clone());
-  return copies;
+at::Tensor codebook_of(const language::Vocabulary& vocabulary, const VocabularyOptions& options,
+                       const models::TensorSettings& settings) {
+  const at::Tensor codebook = language::make_codebook(vocabulary, options.normalise_rows, settings.dtype);
+  return language::control_codebook(codebook, options.control, settings.seed);
 }
 
 }  // namespace
 
-PretrainStage::PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
-                             std::optional<language::WordScores> word_scores)
+PretrainStage::PretrainStage(const StageContext& context, const PretrainOptions& options, const TrainingPlan& plan,
+                             const language::Vocabulary& vocabulary, std::optional<language::WordScores> word_scores)
     : context_(context),
-      sum_over_ranks_([&communicator = context.communicator, trace = context.trace](const at::Tensor& tensor) {
-        return distributed::sum_over_ranks(tensor, communicator, trace);
-      }),
+      options_(options),
       tissue_words_(vocabulary),
-      autoencoder_(context.options.autoencoder, codebook_of(vocabulary, context), context.settings),
+      autoencoder_(options.autoencoder, codebook_of(vocabulary, options.vocabulary, context.settings),
+                   context.settings),
       codebook_hash_(language::codebook_hash(autoencoder_.codebook())),
-      discriminator_(make_discriminator(context.options, context.settings)),
-      perceptual_(make_perceptual(context.options, context.settings)),
+      perceptual_(make_perceptual(options.training, context.settings)),
       candidate_words_(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
-                       context.options.words, autoencoder_.options().strides, autoencoder_.downsampling()),
-      usage_(static_cast<std::int64_t>(context.options.autoencoder.strides.size()), vocabulary.size(),
-             context.settings.device) {
-  const JobOptions& options = context_.options;
-  require_separable(options);
+                       options.words, autoencoder_.options().strides, autoencoder_.downsampling()),
+      usage_(static_cast<std::int64_t>(options.autoencoder.strides.size()), vocabulary.size(), context.settings.device),
+      trained_({"autoencoder."}, autoencoder_.tensors(), {options.training.beta1, options.training.beta2},
+               plan.schedule, context) {
   warn_of_single_channel_norms(options.autoencoder, context_.console);
+  if (options.adversarial.weight != 0.0) adversarial_ = std::make_unique<AdversarialTraining>(options, plan, context);
   TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == language::CandidateSource::scores),
                         "scores where they are asked for");
   if (word_scores) {
     scored_candidates_.emplace(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
                                options.words, autoencoder_.options().strides.size(), std::move(*word_scores));
   }
-  const AutoencoderTrainingOptions& training = options.autoencoder_training;
-  const AdamOptions adam{training.beta1, training.beta2};
-  const std::int64_t batch = global_batch_of(training.global_batch, options.training);
-  const auto schedule = [&](double rate) { return schedule_of(rate, training.num_steps, batch, options.training); };
-  trained_autoencoder_.emplace(NetworkNames{"autoencoder."}, autoencoder_.tensors(), adam,
-                               schedule(training.learning_rate), context_);
-  if (has_discriminator()) {
-    trained_discriminator_.emplace(NetworkNames{"discriminator.", "discriminator_bucket_plan"},
-                                   discriminator_->tensors(), adam, schedule(options.adversarial.learning_rate),
-                                   context_);
-  }
-}
-
-bool PretrainStage::adversarial_at(std::int64_t step) const {
-  return has_discriminator() && step >= context_.options.adversarial.start_step;
 }
 
 std::vector<language::LevelCandidates> PretrainStage::candidates_of(const at::Tensor& tissue,
@@ -155,33 +111,19 @@ std::vector<language::LevelCandidates> PretrainStage::training_candidates(const 
   return candidates;
 }
 
-at::Tensor PretrainStage::adaptive_weight(const at::Tensor& nll, const at::Tensor& generator,
-                                          std::int64_t global_count) const {
-  const double weight = context_.options.adversarial.weight;
-  if (!context_.options.distributed.reproducible) {
-    return losses::adaptive_weight(nll, generator, autoencoder_.last_layer_weight(), sum_over_ranks_, weight);
-  }
-  // Each image's own: a weight common to the batch would couple its samples. Of the image's whole losses, not of their
-  // shares in the mean.
-  const auto of_this_image = [](const at::Tensor& tensor) { return tensor; };
-  const auto count = static_cast<double>(global_count);
-  return losses::adaptive_weight(nll * count, generator * count, autoencoder_.last_layer_weight(), of_this_image,
-                                 weight);
-}
-
 PretrainStage::SemanticTerm PretrainStage::semantic_term(const ct::ImageBatch& images,
                                                          const models::QuantizedLatent& tokens,
                                                          const at::Tensor& appearance) const {
   const at::Tensor loss =
       losses::semantic_loss(tokens.levels, training_candidates(images, tokens), autoencoder_.metric());
-  if (context_.options.autoencoder_training.semantic_weighting != SemanticWeighting::dynamic) return {loss, loss, {}};
+  if (options_.training.semantic_weighting != SemanticWeighting::dynamic) return {loss, loss, {}};
   const at::Tensor factor = losses::dynamic_semantic_factor(appearance, loss);
   return {loss, factor * loss, factor};
 }
 
 at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
                                            Reconstruction& reconstruction, StepReport& report) {
-  const AutoencoderTrainingOptions& training = context_.options.autoencoder_training;
+  const AutoencoderTrainingOptions& training = options_.training;
   const ct::ImageBatch& images = batch.micro_batches[micro_batch];
   const at::Tensor normal_dose = images.normal_dose.to(context_.settings.device);
   const at::Tensor latent = autoencoder_.encode(normal_dose);
@@ -214,12 +156,8 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
   at::Tensor total = nll + training.codebook_weight * (training.commitment_weight * commitment +
                                                        training.semantic_weight * share(semantic.weighted));
   if (adversarial) {
-    const at::Tensor logits = discriminator_->logits(reconstructed, /*training=*/true, sum_over_ranks_);
-    const at::Tensor generator = share(losses::generator_loss(logits));
-    const at::Tensor adaptive = adaptive_weight(nll, generator, batch.global_count);
-    total = total + adaptive * generator;
-    report.add("generator", micro_batch, generator);
-    report.add("adaptive_weight", micro_batch, adaptive / num_weights(batch));
+    total =
+        total + adversarial_->generator_term(reconstructed, nll, autoencoder_.last_layer_weight(), micro_batch, report);
   }
   report.add("l1", micro_batch, l1);
   report.add("perceptual", micro_batch, perceptual);
@@ -230,71 +168,39 @@ at::Tensor PretrainStage::autoencoder_loss(const data::StepBatch& batch, std::si
   return total;
 }
 
-double PretrainStage::num_weights(const data::StepBatch& batch) const {
-  if (context_.options.distributed.reproducible) return static_cast<double>(batch.global_count);
-  return static_cast<double>(batch.micro_batches.size()) * context_.communicator.size();
-}
-
 at::Tensor PretrainStage::update_autoencoder(const data::StepBatch& batch, bool adversarial,
                                              std::vector<Reconstruction>& reconstructions, StepReport& report) {
-  // The discriminator judges here but does not learn: its hooks must stay silent.
-  if (has_discriminator()) trained_discriminator_->set_trained(false);
   const std::size_t num_micro_batches = reconstructions.size();
-  trained_autoencoder_->begin_step(batch, num_micro_batches);
+  trained_.begin_step(batch, num_micro_batches);
   for (std::size_t i = 0; i < num_micro_batches; ++i) {
     const at::Tensor total = autoencoder_loss(batch, i, adversarial, reconstructions[i], report);
-    trained_autoencoder_->accumulate(total, i + 1 == num_micro_batches);
+    trained_.accumulate(total, i + 1 == num_micro_batches);
   }
-  const Update update = trained_autoencoder_->update();
+  const Update update = trained_.update();
   report.set_shared("gradient_norm", update.gradient_norm);
   return update.is_skipped;
 }
 
-at::Tensor PretrainStage::update_discriminator(const data::StepBatch& batch,
-                                               const std::vector<Reconstruction>& reconstructions, StepReport& report) {
-  trained_discriminator_->set_trained(true);
-  trained_discriminator_->begin_step(batch, reconstructions.size());
-  for (std::size_t i = 0; i < reconstructions.size(); ++i) {
-    const at::Tensor real = discriminator_->logits(reconstructions[i].normal_dose, true, sum_over_ranks_);
-    const at::Tensor fake = discriminator_->logits(reconstructions[i].reconstructed, true, sum_over_ranks_);
-    const at::Tensor loss =
-        losses::discriminator_hinge_loss(real, fake).sum() / static_cast<double>(batch.global_count);
-    trained_discriminator_->accumulate(loss, i + 1 == reconstructions.size());
-    report.add("discriminator", i, loss);
-  }
-  return trained_discriminator_->update().is_skipped;
-}
-
-LossReport PretrainStage::train_step(const data::StepBatch& batch) {
-  const bool adversarial = adversarial_at(batch.step);
-  std::vector<Reconstruction> reconstructions(num_micro_batches_of(batch, context_.options.distributed.reproducible));
+LossReport PretrainStage::train_step(const data::StepBatch& batch, bool) {
+  std::vector<Reconstruction> reconstructions(num_micro_batches_of(batch, context_.distributed.reproducible));
   std::vector<std::string> names{
       "l1",   "perceptual",    "commitment",    "semantic",     "generator", "adaptive_weight",
       "loss", "gradient_norm", "discriminator", kSkippedUpdates};
-  if (context_.options.autoencoder_training.semantic_weighting == SemanticWeighting::dynamic)
-    names.emplace_back("semantic_factor");
-  StepReport report(std::move(names), batch, context_.communicator, context_.options.distributed.reproducible,
+  if (options_.training.semantic_weighting == SemanticWeighting::dynamic) names.emplace_back("semantic_factor");
+  StepReport report(std::move(names), batch, context_.communicator, context_.distributed.reproducible,
                     context_.settings.device);
-  if (!adversarial) {
-    report.set_shared(kSkippedUpdates, update_autoencoder(batch, adversarial, reconstructions, report));
-    return report.entries();
-  }
-  std::vector<models::NamedTensor>& statistics = discriminator_->tensors().buffers;
-  const std::vector<at::Tensor> before = copies_of(statistics);
+  const bool adversarial = adversarial_ && adversarial_->acts_in(batch.step);
+  if (adversarial_) adversarial_->begin_step(batch);
   at::Tensor is_skipped = update_autoencoder(batch, adversarial, reconstructions, report);
-  is_skipped = is_skipped.maximum(update_discriminator(batch, reconstructions, report));
-  // Images that spoiled an update have passed through the batch normalisation too.
-  for (std::size_t i = 0; i < statistics.size(); ++i) {
-    statistics[i].tensor.copy_(at::where(is_skipped > 0, before[i], statistics[i].tensor));
-  }
+  if (adversarial) is_skipped = adversarial_->update(reconstructions, is_skipped, report);
   report.set_shared(kSkippedUpdates, is_skipped);
   return report.entries();
 }
 
 std::vector<SkippedUpdates> PretrainStage::settle_updates() {
   std::vector<SkippedUpdates> skipped;
-  trained_autoencoder_->settle(skipped);
-  if (has_discriminator()) trained_discriminator_->settle(skipped);
+  trained_.settle(skipped);
+  if (adversarial_) adversarial_->network().settle(skipped);
   return skipped;
 }
 
@@ -334,7 +240,8 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
     matches += language::tissue_match_counts(tissue_words_, finest, candidates.back().tissue);
     pure_matches += language::pure_match_counts(tissue_words_, finest, candidates.back());
   };
-  if (!for_each_slice_of_rank(context_.validation, context_.communicator, should_stop, visit)) return std::nullopt;
+  const data::RankWalk walk{.activity = "validation, slice", .should_stop = should_stop};
+  if (!data::walk_by_rank(context_.validation.num_slices(), context_.communicator, walk, visit)) return std::nullopt;
   ValidationReport report{means.reduce(context_.communicator), 0.0};
   report.criterion = report.figures.front().value;
   distributed::all_reduce(context_.communicator, matches);
@@ -358,22 +265,22 @@ void PretrainStage::check_codebook_is_frozen() const {
 StageState PretrainStage::state() const {
   check_codebook_is_frozen();
   StageState state;
-  trained_autoencoder_->append_state(state);
-  if (has_discriminator()) trained_discriminator_->append_state(state);
+  trained_.append_state(state);
+  if (adversarial_) adversarial_->network().append_state(state);
   state.facts.emplace_back("codebook_hash", codebook_hash_);
   return state;
 }
 
 void PretrainStage::load_state(const StageState& state) {
-  trained_autoencoder_->load_state(state);
-  if (has_discriminator()) trained_discriminator_->load_state(state);
+  trained_.load_state(state);
+  if (adversarial_) adversarial_->network().load_state(state);
   check_codebook_is_frozen();
 }
 
 std::string PretrainStage::identity() const {
   std::string identity =
       "autoencoder " + model_files::network_identity(autoencoder_.tensors()) + ", codebook " + codebook_hash_;
-  if (has_discriminator()) identity += ", discriminator " + model_files::network_identity(discriminator_->tensors());
+  if (adversarial_) identity += ", discriminator " + model_files::network_identity(adversarial_->tensors());
   if (scored_candidates_) identity += ", word scores " + scored_candidates_->scores().hash();
   return identity;
 }

@@ -16,8 +16,8 @@
 #include "language/vocabulary.hpp"
 #include "language/word_scores.hpp"
 #include "models/autoencoder.hpp"
-#include "models/patch_discriminator.hpp"
 #include "models/perceptual_network.hpp"
+#include "training/stages/adversarial_training.hpp"
 #include "training/stages/stage.hpp"
 #include "training/stages/stage_context.hpp"
 #include "training/stages/step_report.hpp"
@@ -28,10 +28,10 @@ namespace leda::training {
 class PretrainStage : public Stage {
  public:
   // word_scores: of the training slices, by their ids; words.source = scores needs them, tissue has none.
-  PretrainStage(const StageContext& context, const language::Vocabulary& vocabulary,
-                std::optional<language::WordScores> word_scores = std::nullopt);
+  PretrainStage(const StageContext& context, const PretrainOptions& options, const TrainingPlan& plan,
+                const language::Vocabulary& vocabulary, std::optional<language::WordScores> word_scores = std::nullopt);
 
-  LossReport train_step(const data::StepBatch& batch) override;
+  LossReport train_step(const data::StepBatch& batch, bool is_logged) override;
   std::vector<SkippedUpdates> settle_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;
@@ -40,37 +40,25 @@ class PretrainStage : public Stage {
   std::string identity() const override;
 
   const models::Autoencoder& autoencoder() const { return autoencoder_; }
+  const PretrainOptions& options() const { return options_; }
   const language::TissueWords& tissue_words() const { return tissue_words_; }
 
  private:
-  struct Reconstruction {  // of one micro-batch
-    at::Tensor normal_dose;
-    at::Tensor reconstructed;
-  };
-
   struct SemanticTerm {  // [B] each
     at::Tensor loss;
     at::Tensor weighted;  // what alpha multiplies
     at::Tensor factor;    // undefined with fixed weighting
   };
 
-  bool has_discriminator() const { return discriminator_ != nullptr; }
-  bool adversarial_at(std::int64_t step) const;
-  // Of this rank's shares in the means over the global batch.
-  at::Tensor adaptive_weight(const at::Tensor& nll, const at::Tensor& generator, std::int64_t global_count) const;
-  // How many adaptive weights all ranks report in a step.
-  double num_weights(const data::StepBatch& batch) const;
   // appearance: [B], reconstruction and perceptual loss.
   SemanticTerm semantic_term(const ct::ImageBatch& images, const models::QuantizedLatent& tokens,
                              const at::Tensor& appearance) const;
   // The loss to descend, of one micro-batch: per-image sums divided by the global count.
   at::Tensor autoencoder_loss(const data::StepBatch& batch, std::size_t micro_batch, bool adversarial,
                               Reconstruction& reconstruction, StepReport& report);
-  // Both return whether the update was skipped, as ParameterUpdater does.
+  // Whether the update was skipped, as ParameterUpdater says.
   at::Tensor update_autoencoder(const data::StepBatch& batch, bool adversarial,
                                 std::vector<Reconstruction>& reconstructions, StepReport& report);
-  at::Tensor update_discriminator(const data::StepBatch& batch, const std::vector<Reconstruction>& reconstructions,
-                                  StepReport& report);
   std::vector<language::LevelCandidates> candidates_of(const at::Tensor& tissue,
                                                        const models::QuantizedLatent& latent) const;
   // Of training slices: candidates_of their tissue, or those of their word scores.
@@ -79,17 +67,16 @@ class PretrainStage : public Stage {
   void check_codebook_is_frozen() const;
 
   StageContext context_;
-  models::SumOverRanks sum_over_ranks_;
+  PretrainOptions options_;
   language::TissueWords tissue_words_;
   models::Autoencoder autoencoder_;
   std::string codebook_hash_;
-  std::unique_ptr<models::PatchDiscriminator> discriminator_;
   std::unique_ptr<models::PerceptualNetwork> perceptual_;
   language::CandidateWords candidate_words_;
   std::optional<language::ScoredCandidates> scored_candidates_;
   language::TokenUsage usage_;
-  std::optional<TrainedNetwork> trained_autoencoder_;  // there once constructed
-  std::optional<TrainedNetwork> trained_discriminator_;
+  TrainedNetwork trained_;
+  std::unique_ptr<AdversarialTraining> adversarial_;  // none where its weight is 0
 };
 
 }  // namespace leda::training

@@ -42,14 +42,15 @@ class Stage {
  public:
   virtual ~Stage() = default;
 
-  // One optimiser update of every network of the stage that is trained in this step.
-  virtual LossReport train_step(const data::StepBatch& batch) = 0;
+  // One optimiser update of every network of the stage that is trained in this step. `is_logged`: interval_figures() is
+  // called after it, so that what is costly and asked for once an interval may be measured here.
+  virtual LossReport train_step(const data::StepBatch& batch, bool is_logged) = 0;
   // What is known by now of updates that were not made since the last call: one entry for each network that had any.
   // Throws NonFiniteGradientError where training.on_non_finite is not skip. May wait for the device.
   virtual std::vector<SkippedUpdates> settle_updates() = 0;
   // What is counted over many steps (token usage, say), summed over ranks, and started afresh.
   virtual std::vector<logging::Scalar> interval_figures() = 0;
-  // `step` updates have been made. `should_stop`: as of for_each_slice_of_rank; nullopt where it said so.
+  // `step` updates have been made. `should_stop`: as of data::RankWalk; nullopt where it said so.
   virtual std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) = 0;
 
   virtual StageState state() const = 0;

@@ -1,5 +1,5 @@
-// What both stages are handed: who else takes part, where tensors live, what they are validated on. Everything
-// referred to lives in the job and outlives the stages.
+// What both stages are handed: who else takes part, where tensors live, what they are validated on, and the options
+// that both have. Everything referred to lives in the job and outlives the stages.
 #pragma once
 
 #include "ct/hounsfield.hpp"
@@ -16,12 +16,13 @@
 namespace leda::training {
 
 struct StageContext {
-  const JobOptions& options;
+  const TrainingOptions& training;
+  const distributed::SynchronizerOptions& distributed;
   distributed::Communicator& communicator;
   logging::Console& console;
   const data::ShardCatalogue& validation;
   ct::Window window;
-  models::TensorSettings settings;  // type, device, and the seed of the first weights
+  models::TensorSettings settings;  // type, device, and the stage's one seed
   logging::Trace* trace = nullptr;
   logging::GoodputLedger* ledger = nullptr;  // of the run's time
   TimeLimit* time_limit = nullptr;

@@ -10,7 +10,7 @@ TrainedNetwork::TrainedNetwork(NetworkNames names, models::TensorTable& table, c
                                LearningRateSchedule schedule, const StageContext& context)
     : names_(std::move(names)),
       table_(table),
-      options_(update_options_of(context.options, adam)),
+      options_(update_options_of(context.training, context.distributed, adam)),
       schedule_(std::move(schedule)),
       communicator_(context.communicator),
       trace_(context.trace),

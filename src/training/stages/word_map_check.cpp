@@ -11,8 +11,8 @@
 #include "base/keyed_random.hpp"
 #include "ct/tissue.hpp"
 #include "data/loading/slice_loader.hpp"
+#include "data/shards/rank_walk.hpp"
 #include "language/tissue_match.hpp"
-#include "training/stages/patient_means.hpp"
 
 namespace leda::training {
 namespace {
@@ -91,7 +91,7 @@ std::vector<WordMapScore> score_word_maps(const models::Autoencoder& autoencoder
       {empty_score("shuffled tissue words", strides.size()), false, shuffled_tokens(is_term, settings.seed)});
 
   const data::SliceLoader loader(catalogue, {.window = window, .dtype = settings.dtype, .needs_tissue = true});
-  for_each_slice_of_rank(catalogue, communicator, {}, [&](std::int64_t id) {
+  data::walk_by_rank(catalogue.num_slices(), communicator, {.activity = "word maps, slice"}, [&](std::int64_t id) {
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
     const at::Tensor normal_dose = batch.normal_dose.to(settings.device);

@@ -28,9 +28,9 @@ distributed::BucketPlan plan_for(const std::vector<models::NamedTensor>& paramet
   return distributed::plan_buckets(as_synchronised(parameters), options);
 }
 
-UpdateOptions update_options_of(const JobOptions& options, const AdamOptions& adam) {
-  return {adam, options.training.max_gradient_norm, options.training.on_non_finite,
-          options.training.max_consecutive_skips, options.distributed};
+UpdateOptions update_options_of(const TrainingOptions& training, const distributed::SynchronizerOptions& synchronizer,
+                                const AdamOptions& adam) {
+  return {adam, training.max_gradient_norm, training.on_non_finite, training.max_consecutive_skips, synchronizer};
 }
 
 ParameterUpdater::ParameterUpdater(const std::vector<models::NamedTensor>& parameters, const UpdateOptions& options,

@@ -30,7 +30,8 @@ struct UpdateOptions {
   distributed::SynchronizerOptions synchronizer;
 };
 
-UpdateOptions update_options_of(const JobOptions& options, const AdamOptions& adam);
+UpdateOptions update_options_of(const TrainingOptions& training, const distributed::SynchronizerOptions& synchronizer,
+                                const AdamOptions& adam);
 
 // Both without dimensions, on the device, the same on every rank.
 struct Update {
