@@ -41,12 +41,12 @@ if(LEDA_HAS_NCCL)
   add_nccl_program(nccl_fault_job leda_fake_gpu distributed/nccl/fault_job.cpp)
   target_link_libraries(nccl_fault_job PRIVATE leda_programs)
   add_test(NAME nccl_faults COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/distributed/nccl/nccl_faults_test.py)
-  set_tests_properties(nccl_faults PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi" PROCESSORS 2
+  set_tests_properties(nccl_faults PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi" RESOURCE_LOCK bounds_an_end
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT};LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
 
   add_test(NAME nccl_mutants
     COMMAND ${LEDA_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/mutants/nccl_mutants_test.py ${CMAKE_BINARY_DIR})
-  set_tests_properties(nccl_mutants PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi" PROCESSORS 2
+  set_tests_properties(nccl_mutants PROPERTIES TIMEOUT ${LEDA_TEST_TIMEOUT} LABELS "distributed;nccl;mpi"
     ENVIRONMENT "${LEDA_TEST_ENVIRONMENT}")
 
   # For the ordinary build: preset cuda has no programs without GPUs to compare with, and a sanitizer links otherwise.
