@@ -219,7 +219,9 @@ def word_facts(vocabulary, codebook, write_vocabulary, source):
         vocabulary_file.write_vocabulary(write_vocabulary, words, rows,
                                          source=f"{attributes['source']}; rows of {source}", licence=attributes["licence"])
         print(f"{write_vocabulary}: its words with the checkpoint's rows")
-    return vocabulary_file.vocabulary_hash(words, rows)
+    # As the file that the words will be read from states it.
+    version = vocabulary_file.VERSION if write_vocabulary else int(attributes["version"])
+    return vocabulary_file.vocabulary_hash(words, rows, version)
 
 
 def counted(names):

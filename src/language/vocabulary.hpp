@@ -15,7 +15,7 @@ struct Vocabulary {
   at::Tensor embeddings;           // V x C, float32, CPU
   std::string source;              // the model they come from
   std::string licence;             // that model's licence
-  std::string hash;                // 16 hex digits over words and embeddings
+  std::string hash;                // 16 hex digits over words and embeddings, as the file's version takes them
 
   std::int64_t size() const { return static_cast<std::int64_t>(words.size()); }
 };
@@ -23,8 +23,16 @@ struct Vocabulary {
 // "builtin" or the path of a vocabulary file. Throws Error(data) that names the file and what is wrong with it.
 Vocabulary load_vocabulary(const std::string& file);
 
-// FNV-1a (64 bit) of each word followed by a newline, then of the embeddings as little-endian float32, row by row.
-std::string vocabulary_hash(const std::vector<std::string>& words, const at::Tensor& embeddings);
+// The hash that a vocabulary's file states, which is what runs and network files know it by; the content is not read.
+// Throws as load_vocabulary, which also compares the two.
+std::string stated_vocabulary_hash(const std::string& file);
+
+// Versions of the format: of 1 the hash is FNV-1a (64 bit), of 2 XXH3 (64 bit), which reads 100 MB some hundred times
+// as fast.
+inline constexpr std::int64_t kVocabularyVersion = 2;
+// Over each word followed by a newline, then over the embeddings as little-endian float32, row by row.
+std::string vocabulary_hash(const std::vector<std::string>& words, const at::Tensor& embeddings,
+                            std::int64_t version = kVocabularyVersion);
 
 // The codebook, V x C: the embeddings as they are, or with rows of length 1.
 at::Tensor make_codebook(const Vocabulary& vocabulary, bool normalise_rows, at::ScalarType dtype);

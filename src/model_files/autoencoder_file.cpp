@@ -90,7 +90,8 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
 
 AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models::TensorSettings& settings,
                                  int vocabulary_tile) {
-  const storage::TensorArchive archive = storage::load_safetensors(path);
+  const storage::ReadArchive read = storage::read_safetensors(path);
+  const storage::TensorArchive& archive = read.archive;
   require_format(archive, kAutoencoderFormat, kAutoencoderVersion, path);
   AutoencoderFile file;
   try {
@@ -122,7 +123,7 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
   for (const auto& [name, value] : archive.metadata) {
     if (name == kControl) file.vocabulary_control = value;
   }
-  file.checksum = storage::checksum_text(storage::file_checksum(path));
+  file.checksum = storage::checksum_text(read.checksum);
   return file;
 }
 

@@ -23,7 +23,9 @@ struct DenoiserType {
 };
 
 // A new denoiser is one line here.
-constexpr std::array kDenoiserTypes{DenoiserType{"red_cnn", make<RedCnn>}};
+constexpr std::array kDenoiserTypes{
+    DenoiserType{"red_cnn", make<RedCnn>},
+};
 
 }  // namespace
 

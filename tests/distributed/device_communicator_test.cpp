@@ -17,9 +17,6 @@ class NamedCommunicator : public SingleProcessCommunicator {
   NamedCommunicator(std::string name, std::vector<std::string>& calls) : name_(std::move(name)), calls_(calls) {}
 
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor) override { return note("all_reduce"); }
-  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor, at::Tensor) override {
-    return note("reduce_scatter");
-  }
   std::unique_ptr<PendingCollective> start_all_gather(at::Tensor, at::Tensor) override { return note("all_gather"); }
   std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor, at::Tensor) override { return note("all_to_all"); }
   void broadcast(at::Tensor, int) override { note("broadcast"); }
@@ -40,7 +37,6 @@ class NamedCommunicator : public SingleProcessCommunicator {
 
 void call_everything(Communicator& communicator, const at::Tensor& tensor) {
   communicator.start_all_reduce(tensor);
-  communicator.start_reduce_scatter(tensor, tensor);
   communicator.start_all_gather(tensor, tensor);
   communicator.start_all_to_all(tensor, tensor);
   communicator.broadcast(tensor, 0);
@@ -55,12 +51,12 @@ TEST(DeviceCommunicator, HostTensorsNeverMeetNcclAndDeviceTensorsNeverMeetMpi) {
   const at::Tensor on_device = at::empty({1, 2}, at::TensorOptions().device(at::kMeta));
 
   call_everything(communicator, on_host);
-  EXPECT_EQ(calls, (std::vector<std::string>{"mpi all_reduce", "mpi reduce_scatter", "mpi all_gather", "mpi all_to_all",
-                                             "mpi broadcast", "mpi barrier"}));
+  EXPECT_EQ(calls, (std::vector<std::string>{"mpi all_reduce", "mpi all_gather", "mpi all_to_all", "mpi broadcast",
+                                             "mpi barrier"}));
   calls.clear();
   call_everything(communicator, on_device);
-  EXPECT_EQ(calls, (std::vector<std::string>{"nccl all_reduce", "nccl reduce_scatter", "nccl all_gather",
-                                             "nccl all_to_all", "nccl broadcast", "mpi barrier"}));
+  EXPECT_EQ(calls, (std::vector<std::string>{"nccl all_reduce", "nccl all_gather", "nccl all_to_all", "nccl broadcast",
+                                             "mpi barrier"}));
   calls.clear();
   const auto duplicate = communicator.duplicate();
   duplicate->start_all_reduce(on_host);

@@ -213,7 +213,7 @@ class Networks(BadInput):
     def test_damaged_vocabulary(self):
         file = write_vocabulary(self.folder / "words.h5", 384, hash="0" * 16)
         self.refuse(self.job(vocabulary__file=file), 11, file, "hash", "0" * 16, ranks=(2,))
-        self.refuse(self.job(vocabulary__file=write_vocabulary(file, 384, version=2)), 11, file, "version", "2")
+        self.refuse(self.job(vocabulary__file=write_vocabulary(file, 384, version=3)), 11, file, "version", "3")
         os.truncate(file, file.stat().st_size // 2)
         self.refuse(self.job(vocabulary__file=file), 11, file, "truncated")
         self.refuse(self.job(vocabulary__file=self.folder / "none.h5"), 11, self.folder / "none.h5", "builtin")

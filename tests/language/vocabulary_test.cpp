@@ -9,6 +9,7 @@
 #include <fstream>
 #include <functional>
 #include <limits>
+#include <set>
 
 #include "base/error.hpp"
 #include "storage/hdf5_file.hpp"
@@ -27,7 +28,7 @@ const std::string kBuiltinFile = LEDA_SOURCE_FOLDER "/data_tools/vocabulary/mini
 // What a vocabulary file holds, each part replaceable by a wrong one.
 struct FileContent {
   std::string format = "leda-vocabulary";
-  std::int64_t version = 1;
+  std::int64_t version = kVocabularyVersion;
   std::vector<std::string> words{};
   at::Tensor embeddings{};
   std::string hash = "";
@@ -81,11 +82,38 @@ TEST(Vocabulary, BuiltinHoldsFifteenHundredWordsOfTheModel) {
   EXPECT_NEAR(lengths.max().item<double>(), 1.5006152, 1e-6);
 }
 
+// Both versions, of the same content: the built-in file is of version 1.
 TEST(Vocabulary, HashIsTheOneAnotherLanguageComputes) {
-  const std::string script = LEDA_SOURCE_FOLDER "/tests/language/vocabulary_hash_reference.py ";
-  const auto result = test::run_command(std::string(LEDA_TEST_PYTHON) + " " + script + kBuiltinFile);
-  ASSERT_EQ(result.exit_code, 0) << result.output;
-  EXPECT_EQ(result.output, load_vocabulary("builtin").hash + "\n");
+  const test::TemporaryFolder folder;
+  const std::string newer = folder.path() / "words.h5";
+  const Vocabulary builtin = load_vocabulary("builtin");
+  write_content(newer, {.words = builtin.words,
+                        .embeddings = builtin.embeddings,
+                        .hash = vocabulary_hash(builtin.words, builtin.embeddings)});
+  std::set<std::string> hashes;
+  for (const std::string& file : {kBuiltinFile, newer}) {
+    const std::string script = LEDA_SOURCE_FOLDER "/tests/language/vocabulary_hash_reference.py ";
+    const auto result = test::run_command(std::string(LEDA_TEST_PYTHON) + " " + script + file);
+    ASSERT_EQ(result.exit_code, 0) << result.output;
+    EXPECT_EQ(result.output, load_vocabulary(file).hash + "\n");
+    EXPECT_EQ(stated_vocabulary_hash(file) + "\n", result.output);
+    hashes.insert(result.output);
+  }
+  EXPECT_EQ(hashes.size(), 2u);
+}
+
+TEST(Vocabulary, TheStatedHashIsReadWithoutTheContentButNotOfAnotherFormat) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.path() / "words.h5";
+  FileContent content = good_content();
+  content.hash = "0123456789abcdef";
+  write_content(path, content);
+  EXPECT_EQ(stated_vocabulary_hash(path), content.hash);
+  EXPECT_NE(refusal(path).find("hash"), std::string::npos) << "where the content counts, the two are compared";
+  content.version = 3;
+  write_content(path, content);
+  EXPECT_EQ(test::exit_code_of([&] { stated_vocabulary_hash(path); }), base::ExitCode::data);
+  EXPECT_EQ(test::exit_code_of([&] { stated_vocabulary_hash("/nowhere/words.h5"); }), base::ExitCode::data);
 }
 
 TEST(Vocabulary, FileOfEachFloatTypeIsReadAsFloat32) {
@@ -93,7 +121,7 @@ TEST(Vocabulary, FileOfEachFloatTypeIsReadAsFloat32) {
   for (const at::ScalarType type : {at::kHalf, at::kFloat, at::kDouble}) {
     FileContent content = good_content();
     content.embeddings = content.embeddings.to(type);
-    content.hash = vocabulary_hash(content.words, content.embeddings);
+    content.hash = vocabulary_hash(content.words, content.embeddings, content.version);
     const std::string path = folder.path() / "words.h5";
     write_content(path, content);
     const Vocabulary loaded = load_vocabulary(path);
@@ -128,7 +156,7 @@ TEST_P(DamagedVocabulary, IsRefusedWithItsFault) {
   const std::string path = folder.path() / "words.h5";
   FileContent content = good_content();
   GetParam().make(content);
-  if (GetParam().hash_fits) content.hash = vocabulary_hash(content.words, content.embeddings);
+  if (GetParam().hash_fits) content.hash = vocabulary_hash(content.words, content.embeddings, content.version);
   write_content(path, content);
   const std::string message = refusal(path);
   EXPECT_NE(message.find(path), std::string::npos) << message;
@@ -141,7 +169,8 @@ INSTANTIATE_TEST_SUITE_P(
     EachFault, DamagedVocabulary,
     testing::Values(
         Fault{"format", [](FileContent& c) { c.format = "leda-shard"; }, "wrong format"},
-        Fault{"version", [](FileContent& c) { c.version = 2; }, "unknown format version"},
+        Fault{"version", [](FileContent& c) { c.version = 3; }, "unknown format version"},
+        Fault{"version_0", [](FileContent& c) { c.version = 0; }, "unknown format version"},
         Fault{"no_format", [](FileContent& c) { c.left_out = "format"; }, "`format` is missing"},
         Fault{"no_version", [](FileContent& c) { c.left_out = "version"; }, "`version` is missing"},
         Fault{"no_source", [](FileContent& c) { c.left_out = "source"; }, "`source` is missing"},

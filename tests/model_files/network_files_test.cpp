@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "model_files/autoencoder_file.hpp"
 #include "model_files/denoiser_file.hpp"
+#include "storage/checksum.hpp"
 #include "storage/safetensors.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
@@ -210,6 +211,29 @@ TEST_F(NetworkFiles, TheAutoencodersChecksumTellsFilesApart) {
   EXPECT_EQ(load_autoencoder(autoencoder_path, {}).checksum, before);
   save_autoencoder(autoencoder_path, autoencoder, kWindow, "0123456789abcdee");
   EXPECT_NE(load_autoencoder(autoencoder_path, {}).checksum, before);
+}
+
+// Bytes that this process has asked the system for so far.
+std::uint64_t bytes_read() {
+  std::ifstream counters("/proc/self/io");
+  std::string name;
+  std::uint64_t value = 0;
+  counters >> name >> value;
+  EXPECT_EQ(name, "rchar:");
+  return value;
+}
+
+TEST_F(NetworkFiles, AnAutoencoderIsReadAndHashedInOnePass) {
+  const models::Autoencoder larger({.channels = 64, .multipliers = {1, 2}, .norm_groups = 4, .strides = {2, 1}},
+                                   at::zeros({300, 128}, at::kDouble), {at::kDouble, at::kCPU, 3});
+  const std::filesystem::path path = folder.path() / "larger.safetensors";
+  save_autoencoder(path, larger, kWindow, "0123456789abcdef");
+  const std::uint64_t before = bytes_read();
+  const AutoencoderFile file = load_autoencoder(path, {at::kDouble, at::kCPU});
+  const std::uint64_t num_bytes = bytes_read() - before;
+  EXPECT_GE(num_bytes, std::filesystem::file_size(path));
+  EXPECT_LT(static_cast<double>(num_bytes), 1.2 * static_cast<double>(std::filesystem::file_size(path)));
+  EXPECT_EQ(file.checksum, storage::checksum_text(storage::file_checksum(path)));
 }
 
 TEST_F(NetworkFiles, TheAutoencoderSaysWhatWasDoneToItsCodebook) {

@@ -26,11 +26,6 @@ std::unique_ptr<PendingCollective> RecordingCommunicator::start_all_reduce(at::T
   return target_.start_all_reduce(std::move(tensor));
 }
 
-std::unique_ptr<PendingCollective> RecordingCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  note("reduce_scatter", parts);
-  return target_.start_reduce_scatter(std::move(parts), std::move(sum));
-}
-
 std::unique_ptr<PendingCollective> RecordingCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   note("all_gather", part);
   return target_.start_all_gather(std::move(part), std::move(all));

@@ -21,7 +21,6 @@ class RecordingCommunicator : public distributed::Communicator {
   int local_size() const override { return target_.local_size(); }
 
   std::unique_ptr<distributed::PendingCollective> start_all_reduce(at::Tensor tensor) override;
-  std::unique_ptr<distributed::PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override;
   std::unique_ptr<distributed::PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override;
   std::unique_ptr<distributed::PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override;
   void broadcast(at::Tensor tensor, int root) override;

@@ -128,14 +128,6 @@ class ThreadCommunicator : public distributed::Communicator {
     });
   }
 
-  std::unique_ptr<distributed::PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override {
-    check_contiguous("reduce_scatter", sum);
-    return start("reduce_scatter", parts, [sum, rank = rank_](const std::vector<at::Tensor>& all) {
-      sum.zero_();
-      for (const at::Tensor& rows : all) sum.add_(rows[rank]);
-    });
-  }
-
   std::unique_ptr<distributed::PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override {
     check_contiguous("all_gather", all);
     return start("all_gather", part, [all](const std::vector<at::Tensor>& parts) { all.copy_(at::stack(parts)); });

@@ -28,10 +28,6 @@ void all_reduce(Communicator& communicator, at::Tensor tensor) {
   communicator.start_all_reduce(std::move(tensor))->wait();
 }
 
-void reduce_scatter(Communicator& communicator, at::Tensor parts, at::Tensor sum) {
-  communicator.start_reduce_scatter(std::move(parts), std::move(sum))->wait();
-}
-
 void all_to_all(Communicator& communicator, at::Tensor sent, at::Tensor received) {
   communicator.start_all_to_all(std::move(sent), std::move(received))->wait();
 }

@@ -37,8 +37,6 @@ class Communicator {
 
   // Replaces `tensor` on every rank by the sum over ranks.
   virtual std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) = 0;
-  // `parts`: [size, ...], row r for rank r. `sum`: [...], becomes the sum over ranks of their rows for this one.
-  virtual std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) = 0;
   // All ranks' `part`, stacked by rank into `all`: [size, ...]. Any type.
   virtual std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) = 0;
   // Row r of `sent` goes to rank r; row r of `received` comes from it. Both [size, ...], not the same memory. Any type.
@@ -62,7 +60,6 @@ class Communicator {
 
 // The same, started and waited for.
 void all_reduce(Communicator& communicator, at::Tensor tensor);
-void reduce_scatter(Communicator& communicator, at::Tensor parts, at::Tensor sum);
 void all_to_all(Communicator& communicator, at::Tensor sent, at::Tensor received);
 // All ranks' tensors of equal shape, stacked by rank: [size, ...]. Contiguous or not.
 at::Tensor all_gather(Communicator& communicator, const at::Tensor& tensor);

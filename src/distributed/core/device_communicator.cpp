@@ -15,10 +15,6 @@ std::unique_ptr<PendingCollective> DeviceCommunicator::start_all_reduce(at::Tens
   return responsible_for(tensor).start_all_reduce(tensor);
 }
 
-std::unique_ptr<PendingCollective> DeviceCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  return responsible_for(sum).start_reduce_scatter(std::move(parts), sum);
-}
-
 std::unique_ptr<PendingCollective> DeviceCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   return responsible_for(all).start_all_gather(std::move(part), all);
 }

@@ -27,10 +27,6 @@ std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_reduce(a
 
 void SingleProcessCommunicator::broadcast(at::Tensor, int) {}
 
-std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  return copy(parts.select(0, 0), sum);
-}
-
 std::unique_ptr<PendingCollective> SingleProcessCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   return copy(part, all.select(0, 0));
 }

@@ -13,7 +13,6 @@ class SingleProcessCommunicator : public Communicator {
   int local_size() const override { return 1; }
 
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
-  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override;
   std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override;
   std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override;
   void broadcast(at::Tensor tensor, int root) override;

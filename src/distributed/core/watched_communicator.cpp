@@ -94,12 +94,6 @@ std::unique_ptr<PendingCollective> WatchedCommunicator::start_all_reduce(at::Ten
   return std::make_unique<WatchedPending>(watched_.start_all_reduce(std::move(tensor)), journal_, sequence);
 }
 
-std::unique_ptr<PendingCollective> WatchedCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  const std::int64_t sequence = begin("reduce_scatter", &parts);
-  return std::make_unique<WatchedPending>(watched_.start_reduce_scatter(std::move(parts), std::move(sum)), journal_,
-                                          sequence);
-}
-
 std::unique_ptr<PendingCollective> WatchedCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   const std::int64_t sequence = begin("all_gather", &part);
   return std::make_unique<WatchedPending>(watched_.start_all_gather(std::move(part), std::move(all)), journal_,

@@ -31,7 +31,6 @@ class WatchedCommunicator : public Communicator {
   int local_size() const override { return watched_.local_size(); }
 
   std::unique_ptr<PendingCollective> start_all_reduce(at::Tensor tensor) override;
-  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override;
   std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override;
   std::unique_ptr<PendingCollective> start_all_to_all(at::Tensor sent, at::Tensor received) override;
   void broadcast(at::Tensor tensor, int root) override;

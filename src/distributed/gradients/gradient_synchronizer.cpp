@@ -11,7 +11,6 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <cmath>
 #include <exception>
 #include <stdexcept>
 #include <utility>
@@ -367,7 +366,5 @@ at::Tensor GradientSynchronizer::squared_norm() const {
   }
   return sum;
 }
-
-double GradientSynchronizer::global_norm() const { return std::sqrt(squared_norm().item<double>()); }
 
 }  // namespace leda::distributed

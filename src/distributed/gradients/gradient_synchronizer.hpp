@@ -70,8 +70,6 @@ class GradientSynchronizer {
   const std::vector<at::Tensor>& flat_gradients() const { return flat_gradients_; }
   // Sum of squares over all gradients: float64, no dimensions, on the parameters' device.
   at::Tensor squared_norm() const;
-  // L2 norm over all gradients. Waits for the device.
-  double global_norm() const;
 
   const BucketPlan& plan() const { return plan_; }
 

@@ -182,32 +182,6 @@ std::unique_ptr<PendingCollective> MpiCommunicator::start_all_reduce(at::Tensor 
   return under_way(std::move(pending), tensor, progress_);
 }
 
-std::unique_ptr<PendingCollective> MpiCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  check_tensor(parts, "reduce_scatter");
-  check_tensor(sum, "reduce_scatter");
-  auto pending = std::make_unique<PendingRequests>(std::vector{parts, sum});
-  const MPI_Datatype type = mpi_type(sum.scalar_type());
-  const MPI_Op operation = sum_of(sum.scalar_type());
-  if (sum.numel() == 0) return pending;
-  if (sum.numel() <= max_count_) {
-    pending->add("MPI_Ireduce_scatter_block", [&](MPI_Request* request) {
-      return MPI_Ireduce_scatter_block(bytes_of(parts), bytes_of(sum), static_cast<int>(sum.numel()), type, operation,
-                                       communicator_, request);
-    });
-    return under_way(std::move(pending), parts, progress_);
-  }
-  for (int root = 0; root < size_; ++root) {
-    for_each_piece(sum.numel(), max_count_, [&](std::int64_t first, int count) {
-      const std::int64_t skipped = (root * sum.numel() + first) * sum.element_size();
-      pending->add("MPI_Ireduce", [&](MPI_Request* request) {
-        return MPI_Ireduce(bytes_of(parts) + skipped, bytes_of(sum) + first * sum.element_size(), count, type,
-                           operation, root, communicator_, request);
-      });
-    });
-  }
-  return under_way(std::move(pending), parts, progress_);
-}
-
 std::unique_ptr<PendingCollective> MpiCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   check_tensor(part, "all_gather");
   check_tensor(all, "all_gather");

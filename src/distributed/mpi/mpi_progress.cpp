@@ -80,7 +80,6 @@ void MpiProgress::work() {
     }
     const std::shared_ptr<UnderWay> oldest = under_way_.front();
     lock.unlock();
-    num_asked_.fetch_add(1, std::memory_order_relaxed);
     const Answer answer = oldest->ask();
     lock.lock();
     if (answer == Answer::failed) return;  // the thread that waits meets the same fault and reports it

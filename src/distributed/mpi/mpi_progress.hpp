@@ -8,7 +8,6 @@
 
 #include <mpi.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -30,8 +29,6 @@ class MpiProgress {
   MpiProgress& operator=(const MpiProgress&) = delete;
 
   bool has_thread() const { return thread_.joinable(); }
-  // Times that the thread has asked MPI so far.
-  std::int64_t num_asked() const { return num_asked_.load(std::memory_order_relaxed); }
 
   // As long as one of these lives, the thread may ask about its requests, so it ends before anybody completes or frees
   // them. Its end waits for the thread's current call into MPI, if that is about them. From any thread.
@@ -55,7 +52,6 @@ class MpiProgress {
   std::condition_variable changed_;
   std::deque<std::shared_ptr<UnderWay>> under_way_;  // oldest first
   bool is_ending_ = false;
-  std::atomic<std::int64_t> num_asked_{0};
   std::thread thread_;
 };
 

@@ -115,14 +115,6 @@ std::unique_ptr<PendingCollective> NcclCommunicator::start_all_reduce(at::Tensor
   });
 }
 
-std::unique_ptr<PendingCollective> NcclCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  const ncclDataType_t type = summed_type(sum.scalar_type());
-  return start(connection_, "reduce_scatter", {parts, sum}, [&](ncclComm_t communicator, cudaStream_t stream) {
-    return ncclReduceScatter(parts.const_data_ptr(), sum.mutable_data_ptr(), elements_of(sum), type, ncclSum,
-                             communicator, stream);
-  });
-}
-
 std::unique_ptr<PendingCollective> NcclCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   return start(connection_, "all_gather", {part, all}, [&](ncclComm_t communicator, cudaStream_t stream) {
     return ncclAllGather(part.const_data_ptr(), all.mutable_data_ptr(), part.nbytes(), ncclUint8, communicator, stream);

@@ -220,13 +220,13 @@ void TrainingLoop::take_validation(const ValidationReport& report) {
   std::vector<logging::Scalar> scalars;
   for (const logging::Scalar& figure : report.figures) scalars.push_back({"validation_" + figure.name, figure.value});
   parts_.log.write(progress_.step, scalars, "validation");
-  figures_.validation = fmt::format(", validation {} {:.2f}", report.figures.front().name, report.criterion);
+  figures_.validation = fmt::format(", validation {} {:.2f} HU", report.criterion_name, report.criterion);
   const double factor = parts_.context.training.divergence_factor;
   const bool has_best = progress_.best_step >= 0;
   const double yardstick = has_best ? progress_.best_criterion : report.untrained_criterion;
   const bool is_worse = factor > 0.0 && yardstick > 0.0 && report.criterion > factor * yardstick;
   if (!std::isfinite(report.criterion) || is_worse) {
-    stop_diverged("validation " + report.figures.front().name,
+    stop_diverged("validation, " + report.criterion_name,
                   fmt::format("{:.4g}, {} {:.4g}", report.criterion,
                               has_best ? fmt::format("the best, at step {}, was", progress_.best_step)
                                        : "without a network it is",

@@ -90,7 +90,7 @@ std::optional<model_files::AutoencoderFile> JobStages::autoencoder_for(const Den
   }
   // A file of one's own choice may speak any vocabulary; the run's own stage 1 must have spoken this one.
   if (options_.denoise.leda.autoencoder.empty()) {
-    model_files::require_vocabulary(file, path, language::load_vocabulary(options_.pretrain.vocabulary.file).hash,
+    model_files::require_vocabulary(file, path, language::stated_vocabulary_hash(options_.pretrain.vocabulary.file),
                                     language::control_record(options_.pretrain.vocabulary.control, options_.run.seed));
   }
   return file;

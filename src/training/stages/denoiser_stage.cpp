@@ -5,11 +5,11 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "base/error.hpp"
 #include "data/shards/rank_walk.hpp"
 #include "evaluation/dead_network.hpp"
+#include "evaluation/image_figures.hpp"
+#include "evaluation/prepared_slice.hpp"
 #include "language/vocabulary.hpp"
 #include "losses/leda_loss.hpp"
 #include "model_files/network_state.hpp"
@@ -146,6 +146,7 @@ at::Tensor DenoiserStage::denoise(const at::Tensor& low_dose) const {
   return denoiser_->denoise(low_dose.to(context_.settings.device));
 }
 
+// Inside the body and clipped to the window, as in the result table.
 std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const std::function<bool()>& should_stop) {
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_low_dose = true});
@@ -155,16 +156,19 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
     const at::Tensor denoised = denoise(batch.low_dose).cpu();
-    const auto rmse_hu = [&](const at::Tensor& image) {
-      return std::sqrt((image - batch.normal_dose).to(at::kDouble).square().mean().item<double>()) *
-             context_.window.range_hu();
-    };
-    means.add(id, {rmse_hu(denoised), rmse_hu(batch.low_dose)});
     life_signs.add(denoised, batch.low_dose, batch.normal_dose);
+    const evaluation::PreparedSlice slice = evaluation::prepare_slice(context_.validation, id, context_.window);
+    if (!slice.measurable) return;
+    const at::Tensor denoised_hu = ct::to_hu(denoised[0][0].to(at::kDouble), context_.window);
+    const auto rmse_hu = [&](const at::Tensor& image_hu) {
+      return evaluation::measure_image(image_hu, slice.references_hu.front(), context_.window,
+                                       slice.body)[evaluation::kRmseFigure];
+    };
+    means.add(id, {rmse_hu(denoised_hu), rmse_hu(slice.low_dose_hu)});
   };
   const data::RankWalk walk{.activity = "validation, slice", .should_stop = should_stop};
   if (!data::walk_by_rank(context_.validation.num_slices(), context_.communicator, walk, visit)) return std::nullopt;
-  ValidationReport report{means.reduce(context_.communicator), 0.0};
+  ValidationReport report{.figures = means.reduce(context_.communicator), .criterion_name = "RMSE inside the body"};
   report.criterion = report.figures.front().value;
   const bool had_its_chance = has_had_its_chance(step, context_.training);
   if (had_its_chance) report.untrained_criterion = report.figures.back().value;

@@ -1,9 +1,12 @@
 #include "training/stages/patient_means.hpp"
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include <map>
 #include <utility>
+
+#include "base/error.hpp"
 
 namespace leda::training {
 
@@ -28,6 +31,14 @@ std::vector<logging::Scalar> PatientMeans::reduce(distributed::Communicator& com
     std::vector<double>& sums = sums_of_patient[catalogue_.record(id).patient];
     sums.resize(num_names + 1, 0.0);
     for (std::size_t i = 0; i <= num_names; ++i) sums[i] += figures[id][static_cast<std::int64_t>(i)];
+  }
+  std::erase_if(sums_of_patient, [&](const auto& entry) { return entry.second[num_names] == 0.0; });
+  if (sums_of_patient.empty()) {
+    throw base::ErrorOnAllRanks(base::ExitCode::data,
+                                {.what = catalogue_.folder().string() + ": no slice of it can be measured",
+                                 .value = fmt::format("{} slices without a body", catalogue_.num_slices()),
+                                 .why = "the best step is chosen by what is measured inside the body",
+                                 .remedy = "look at the data with `leda_data info`"});
   }
   std::vector<logging::Scalar> scalars;
   for (std::size_t i = 0; i < num_names; ++i) {

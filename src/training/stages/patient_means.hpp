@@ -19,9 +19,9 @@ class PatientMeans {
  public:
   PatientMeans(const data::ShardCatalogue& catalogue, std::vector<std::string> names);
 
-  // One slice's figures, in the order of the names.
+  // One slice's figures, in the order of the names. Slices that cannot be measured are left out.
   void add(std::int64_t slice_id, const std::vector<double>& figures);
-  // Collective.
+  // Collective. Throws ErrorOnAllRanks(data) where no slice was added on any rank.
   std::vector<logging::Scalar> reduce(distributed::Communicator& communicator);
 
  private:

@@ -22,6 +22,10 @@
 namespace leda::training {
 namespace {
 
+// In a checkpoint: the codebook among the networks' tensors, and its hash among the facts.
+constexpr const char* kCodebookEntry = "autoencoder.quantize.embedding.weight";
+constexpr const char* kCodebookHash = "codebook_hash";
+
 std::unique_ptr<models::PerceptualNetwork> make_perceptual(const AutoencoderTrainingOptions& training,
                                                            const models::TensorSettings& settings) {
   if (training.perceptual_weight == 0.0) return nullptr;
@@ -38,6 +42,18 @@ std::unique_ptr<models::PerceptualNetwork> make_perceptual(const AutoencoderTrai
     weights.push_back({name, tensor});
   }
   return std::make_unique<models::PerceptualNetwork>(weights, settings);
+}
+
+// Checkpoints do not hold the codebook, so that ranks with different ones would not be noticed there.
+void require_one_codebook(const std::string& hash, distributed::Communicator& communicator) {
+  const std::vector<std::string> hashes = distributed::all_gather_texts(communicator, hash);
+  const auto odd = std::find_if(hashes.begin(), hashes.end(), [&](const std::string& its) { return its != hashes[0]; });
+  if (odd == hashes.end()) return;
+  throw base::ErrorOnAllRanks(base::ExitCode::communication,
+                              {.what = fmt::format("rank {} has another codebook than rank 0", odd - hashes.begin()),
+                               .value = fmt::format("hashes {} and {}", *odd, hashes[0]),
+                               .why = "ranks would train one network on different words",
+                               .remedy = "give all hosts the same vocabulary.file"});
 }
 
 void warn_of_single_channel_norms(const models::AutoencoderOptions& options, logging::Console& console) {
@@ -84,6 +100,7 @@ PretrainStage::PretrainStage(const StageContext& context, const PretrainOptions&
       usage_(static_cast<std::int64_t>(options.autoencoder.strides.size()), vocabulary.size(), context.settings.device),
       trained_({"autoencoder."}, autoencoder_.tensors(), {options.training.beta1, options.training.beta2},
                plan.schedule, context) {
+  require_one_codebook(codebook_hash_, context_.communicator);
   warn_of_single_channel_norms(options.autoencoder, context_.console);
   if (options.adversarial.weight != 0.0) adversarial_ = std::make_unique<AdversarialTraining>(options, plan, context);
   TORCH_INTERNAL_ASSERT(word_scores.has_value() == (options.words.source == language::CandidateSource::scores),
@@ -242,7 +259,7 @@ std::optional<ValidationReport> PretrainStage::validate(std::int64_t, const std:
   };
   const data::RankWalk walk{.activity = "validation, slice", .should_stop = should_stop};
   if (!data::walk_by_rank(context_.validation.num_slices(), context_.communicator, walk, visit)) return std::nullopt;
-  ValidationReport report{means.reduce(context_.communicator), 0.0};
+  ValidationReport report{.figures = means.reduce(context_.communicator), .criterion_name = "mean absolute error"};
   report.criterion = report.figures.front().value;
   distributed::all_reduce(context_.communicator, matches);
   const language::TissueMatchRate rate = language::tissue_match_rate(matches);
@@ -262,16 +279,42 @@ void PretrainStage::check_codebook_is_frozen() const {
                                                .remedy = "report this, with the run's options.cfg"});
 }
 
+// A checkpoint without the codebook gets the one that was made of the vocabulary, if it is the one of then; older
+// checkpoints hold it.
+void PretrainStage::require_saved_codebook(StageState& state) const {
+  const bool holds_it = std::any_of(state.networks.tensors.begin(), state.networks.tensors.end(),
+                                    [](const auto& entry) { return entry.first == kCodebookEntry; });
+  if (holds_it) return;
+  std::string then;
+  for (const auto& [name, text] : state.facts) {
+    if (name == kCodebookHash) then = text;
+  }
+  if (then != codebook_hash_) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::data,
+        {.what = "the codebook is not the one this run began with",
+         .value = fmt::format("hash {}, the checkpoint says {}", codebook_hash_, then.empty() ? "nothing" : then),
+         .why = "its tokens would be other words from here on",
+         .remedy = "restore vocabulary.file and run.seed, or start afresh with --new-run"});
+  }
+  state.networks.tensors.emplace_back(kCodebookEntry, autoencoder_.codebook());
+}
+
+// Of a network as large as the published one the codebook is a third of a checkpoint, and always the same: its hash
+// stands for it.
 StageState PretrainStage::state() const {
   check_codebook_is_frozen();
   StageState state;
   trained_.append_state(state);
+  std::erase_if(state.networks.tensors, [](const auto& entry) { return entry.first == kCodebookEntry; });
   if (adversarial_) adversarial_->network().append_state(state);
-  state.facts.emplace_back("codebook_hash", codebook_hash_);
+  state.facts.emplace_back(kCodebookHash, codebook_hash_);
   return state;
 }
 
-void PretrainStage::load_state(const StageState& state) {
+void PretrainStage::load_state(const StageState& saved) {
+  StageState state = saved;
+  require_saved_codebook(state);
   trained_.load_state(state);
   if (adversarial_) adversarial_->network().load_state(state);
   check_codebook_is_frozen();

@@ -27,7 +27,7 @@ namespace leda::training {
 
 class PretrainStage : public Stage {
  public:
-  // word_scores: of the training slices, by their ids; words.source = scores needs them, tissue has none.
+  // Collective. word_scores: of the training slices, by their ids; words.source = scores needs them, tissue has none.
   PretrainStage(const StageContext& context, const PretrainOptions& options, const TrainingPlan& plan,
                 const language::Vocabulary& vocabulary, std::optional<language::WordScores> word_scores = std::nullopt);
 
@@ -65,6 +65,7 @@ class PretrainStage : public Stage {
   std::vector<language::LevelCandidates> training_candidates(const ct::ImageBatch& images,
                                                              const models::QuantizedLatent& latent) const;
   void check_codebook_is_frozen() const;
+  void require_saved_codebook(StageState& state) const;
 
   StageContext context_;
   PretrainOptions options_;

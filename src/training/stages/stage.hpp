@@ -27,7 +27,8 @@ inline constexpr const char* kSkippedUpdates = "skipped_updates";
 
 struct ValidationReport {
   std::vector<logging::Scalar> figures;  // means over slices per patient, then over patients
-  double criterion = 0.0;                // lower is better; the checkpoint with the lowest is kept
+  std::string criterion_name;            // for people: "RMSE inside the body"
+  double criterion = 0.0;                // in HU; lower is better; the checkpoint with the lowest is kept
   double untrained_criterion = 0.0;      // of doing nothing, where that is known; 0 = unknown
 };
 

@@ -12,7 +12,7 @@ namespace {
 constexpr int kTag = 100;
 
 const char* name_of(Kind kind) {
-  constexpr const char* kNames[] = {"all_reduce", "reduce_scatter", "all_gather", "broadcast", "exchange"};
+  constexpr const char* kNames[] = {"all_reduce", "all_gather", "broadcast", "exchange"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -95,8 +95,7 @@ std::vector<Bytes> bytes_read(const Call& call, const ncclComm& communicator) {
   }
   if (call.kind == Kind::exchange) return bytes;
   if (call.kind == Kind::broadcast && call.root != communicator.rank) return {};
-  const int rows = call.kind == Kind::reduce_scatter ? communicator.size : 1;
-  return {range(call.source, rows * call.count * bytes_per_element(call.type))};
+  return {range(call.source, call.count * bytes_per_element(call.type))};
 }
 
 std::vector<Bytes> bytes_written(const Call& call, const ncclComm& communicator) {
@@ -192,11 +191,6 @@ void Collective::start_moving() {
       out_.resize(in_.size());
       MPI_Iallreduce(in_.data(), out_.data(), count, type, MPI_SUM, world, requests_.data());
       break;
-    case Kind::reduce_scatter:
-      in_ = widened(call_.source, size * call_.count, call_.type);
-      out_.resize(in_.size() / static_cast<std::size_t>(size));
-      MPI_Ireduce_scatter_block(in_.data(), out_.data(), count, type, MPI_SUM, world, requests_.data());
-      break;
     case Kind::all_gather:
       in_.assign(call_.source, call_.source + call_.count * element);
       out_.resize(static_cast<std::size_t>(size) * in_.size());
@@ -237,7 +231,6 @@ void Collective::start_exchange() {
 void Collective::deliver() {
   switch (call_.kind) {
     case Kind::all_reduce:
-    case Kind::reduce_scatter:
       store(out_, call_.target, call_.count, call_.type);
       break;
     case Kind::all_gather:

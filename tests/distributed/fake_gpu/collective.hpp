@@ -11,7 +11,7 @@
 
 namespace leda::test::fake_gpu {
 
-enum class Kind : std::int64_t { all_reduce, reduce_scatter, all_gather, broadcast, exchange };
+enum class Kind : std::int64_t { all_reduce, all_gather, broadcast, exchange };
 
 struct Message {  // one send or receive of an exchange
   std::byte* memory = nullptr;

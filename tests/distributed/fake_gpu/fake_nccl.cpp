@@ -354,15 +354,6 @@ ncclResult_t ncclAllReduce(const void* source, void* target, size_t count, ncclD
   return call_collective(communicator, stream, std::move(call), "ncclAllReduce");
 }
 
-ncclResult_t ncclReduceScatter(const void* source, void* target, size_t count, ncclDataType_t type,
-                               ncclRedOp_t operation, ncclComm_t communicator, cudaStream_t stream) {
-  Call call{.kind = Kind::reduce_scatter, .type = type, .operation = operation};
-  call.count = static_cast<std::int64_t>(count);
-  call.source = static_cast<const std::byte*>(source);
-  call.target = static_cast<std::byte*>(target);
-  return call_collective(communicator, stream, std::move(call), "ncclReduceScatter");
-}
-
 ncclResult_t ncclAllGather(const void* source, void* target, size_t count, ncclDataType_t type, ncclComm_t communicator,
                            cudaStream_t stream) {
   Call call{.kind = Kind::all_gather, .type = type};

@@ -83,10 +83,6 @@ class CopyingCommunicator : public distributed::Communicator {
     result->pending = nccl_->start_all_reduce(on_device);
     return result;
   }
-  std::unique_ptr<PendingCollective> start_reduce_scatter(at::Tensor parts, at::Tensor sum) override {
-    return start(parts, sum,
-                 [this](const at::Tensor& a, const at::Tensor& b) { return nccl_->start_reduce_scatter(a, b); });
-  }
   std::unique_ptr<PendingCollective> start_all_gather(at::Tensor part, at::Tensor all) override {
     return start(part, all, [this](const at::Tensor& a, const at::Tensor& b) { return nccl_->start_all_gather(a, b); });
   }

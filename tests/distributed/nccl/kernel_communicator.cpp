@@ -52,12 +52,6 @@ std::unique_ptr<PendingCollective> KernelCommunicator::start_all_reduce(at::Tens
   return std::make_unique<PendingWithKernels>(machine_, communicator_->start_all_reduce(tensor), tensor, tensor);
 }
 
-std::unique_ptr<PendingCollective> KernelCommunicator::start_reduce_scatter(at::Tensor parts, at::Tensor sum) {
-  fill_by_kernel(machine_, parts);
-  fill_by_kernel(machine_, sum);
-  return std::make_unique<PendingWithKernels>(machine_, communicator_->start_reduce_scatter(parts, sum), parts, sum);
-}
-
 std::unique_ptr<PendingCollective> KernelCommunicator::start_all_gather(at::Tensor part, at::Tensor all) {
   fill_by_kernel(machine_, part);
   fill_by_kernel(machine_, all);
