@@ -3,7 +3,7 @@
 #
 # One table over the denoisers of several runs, in the folder OUTPUT: a row for each kind of denoiser, without and with
 # the LEDA loss, over all its seeds. Runs that have no denoiser are named; the table is then of the others, and the
-# job ends with 11. Data set and yardsticks are those of the first run.
+# job ends with 11. Data set and classical baselines are those of the first run.
 # Settings of the site: slurm/site.sh. All is explained in docs/slurm.md.
 #SBATCH --job-name=leda_evaluate
 #SBATCH --nodes=2
@@ -51,7 +51,7 @@ for run in "${runs[@]}"; do
     denoisers+=${denoisers:+,}$(value_of "$run" denoiser.type)_${row%_seed_*}=$file
   done
 done
-[[ -n $denoisers ]] || fail 11 "no run has a denoiser: ${runs[*]-}" "Runs end with RUN_FOLDER/PHASE/denoiser.safetensors; see their logs."
+[[ -n $denoisers ]] || fail 11 "no run has a denoiser: ${runs[*]-}" "Runs end with RUN_FOLDER/TRAINING/denoiser.safetensors; see their logs."
 run_on_all_ranks leda_evaluate --data.folder="$data" --evaluation.denoisers="$denoisers" --evaluation.output="$output" "$@"
 cat "$output/evaluation.txt"
 ((${#missing[@]} == 0)) || fail 11 "the table is without these runs, which have no denoiser: ${missing[*]}" "See their logs; submitted again, they go on."

@@ -58,9 +58,9 @@ def command_of(study, data, condition, seed):
     return command
 
 
-def log_lines(phase_folder):
+def log_lines(training_folder):
     try:
-        text = (phase_folder / "log.jsonl").read_text()
+        text = (training_folder / "log.jsonl").read_text()
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -80,11 +80,11 @@ def stage_1_figures(folder):
     return last_values(log_lines(folder / "pretrain"), is_wanted)
 
 
-def gradient_figures(phase_folder):
+def gradient_figures(training_folder):
     """Medians over the logged steps, and the share of those in which the token term had no gradient at all."""
     figures = {}
     for term in ("leda_token", "leda_feature"):
-        by_step = {line["step"]: line[f"{term}_gradient_ratio"] for line in log_lines(phase_folder)
+        by_step = {line["step"]: line[f"{term}_gradient_ratio"] for line in log_lines(training_folder)
                    if f"{term}_gradient_ratio" in line}
         ratios = list(by_step.values())  # once per step, whether or not the run was interrupted
         if ratios:

@@ -41,6 +41,6 @@ StopRequest requested_stop() {
   return num_run_again > 0 ? StopRequest::run_again : StopRequest::none;
 }
 
-bool is_stop_hasty() { return num_run_again + num_do_not_restart > 1; }
+bool is_stop_urgent() { return num_run_again + num_do_not_restart > 1; }
 
 }  // namespace leda::base

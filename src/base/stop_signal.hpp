@@ -16,6 +16,6 @@ void install_stop_handlers();
 // The strongest request received so far (do_not_restart outranks run_again).
 StopRequest requested_stop();
 // More than one of these signals has come, whichever: the checkpoint goes without what it can go without.
-bool is_stop_hasty();
+bool is_stop_urgent();
 
 }  // namespace leda::base

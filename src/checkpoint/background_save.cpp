@@ -33,13 +33,13 @@ bool BackgroundSave::is_done() const {
   return !result_.valid() || result_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
 }
 
-void BackgroundSave::wait(const std::function<void(std::string)>& note, const std::function<bool()>& is_hasty) {
+void BackgroundSave::wait(const std::function<void(std::string)>& note, const std::function<bool()>& is_urgent) {
   if (is_done()) return;
-  if (is_hasty && is_hasty()) hurry();
+  if (is_urgent && is_urgent()) skip_verification();
   note(fmt::format("checkpoint of step {}: waits for its writer", job_.request.step));
   std::uint64_t seen = progress_.num_pieces;
   while (result_.wait_for(std::chrono::milliseconds(250)) != std::future_status::ready) {
-    if (is_hasty && is_hasty()) hurry();
+    if (is_urgent && is_urgent()) skip_verification();
     const std::uint64_t now = progress_.num_pieces;
     if (std::exchange(seen, now) == now) continue;
     note(

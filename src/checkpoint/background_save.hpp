@@ -1,5 +1,5 @@
 // A save under way on a thread of its own. The thread that made it may look whether it is done, or wait for it, with
-// signs of life for the watchdog as long as the disk shows any. Destruction waits; job, content and console outlive it.
+// heartbeats for the watchdog while the disk makes progress. Destruction waits; job, content and console outlive it.
 #pragma once
 
 #include <functional>
@@ -23,15 +23,15 @@ class BackgroundSave {
   // Meaningful once done.
   bool has_failed() const { return has_failed_; }
   // Waits; `note` is called when the writer has come further since the last call, at most every quarter of a second.
-  // `is_hasty`, asked that often, may be empty: where it says so, the rest goes as after hurry().
-  void wait(const std::function<void(std::string)>& note, const std::function<bool()>& is_hasty = {});
+  // `is_urgent`, asked that often, may be empty: where it says so, the rest goes as after skip_verification().
+  void wait(const std::function<void(std::string)>& note, const std::function<bool()>& is_urgent = {});
   // Waits; the cost, or what run_save() threw.
   SaveCost result() { return result_.get(); }
 
   // From now on without read-back and retention.
-  void hurry() { progress_.is_hasty = true; }
+  void skip_verification() { progress_.is_urgent = true; }
   // Another rank has failed: gives up at the next piece.
-  void abandon() { progress_.is_abandoned = true; }
+  void abort() { progress_.is_aborted = true; }
 
  private:
   SaveJob job_;

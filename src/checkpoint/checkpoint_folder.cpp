@@ -16,7 +16,7 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "checkpoint/sealed_json.hpp"
+#include "checkpoint/checksummed_json.hpp"
 #include "storage/checksum.hpp"
 #include "storage/durable_file.hpp"
 
@@ -41,19 +41,19 @@ auto as_damage(const Work& work) {
   try {
     return work();
   } catch (const nlohmann::json::exception& problem) {
-    throw Damage(problem.what());
+    throw DamagedCheckpoint(problem.what());
   } catch (const std::filesystem::filesystem_error& problem) {
-    throw Damage(problem.what());
+    throw DamagedCheckpoint(problem.what());
   }
 }
 
-// Of the readers in storage/, whose Error(data) means no more than Damage here.
+// Of the readers in storage/, whose Error(data) means no more than DamagedCheckpoint here.
 template <typename Work>
 auto readable(const Work& work) {
   try {
     return work();
   } catch (const base::Error& error) {
-    throw Damage(error.text().what + ": " + error.text().value);
+    throw DamagedCheckpoint(error.text().what + ": " + error.text().value);
   }
 }
 
@@ -77,7 +77,8 @@ std::vector<ListedFile> listed_files(const nlohmann::json& list) {
     files.push_back({file.at("name").get<std::string>(), file.at("bytes").get<std::uint64_t>(),
                      file.at("xxh3_64").get<std::string>()});
     const std::string& name = files.back().name;
-    if (name.empty() || name.find('/') != std::string::npos) throw Damage("it lists a file outside its folder");
+    if (name.empty() || name.find('/') != std::string::npos)
+      throw DamagedCheckpoint("it lists a file outside its folder");
   }
   return files;
 }
@@ -86,11 +87,11 @@ std::string manifest_text(const Manifest& manifest) {
   const nlohmann::ordered_json object{
       {"format", kFormat},           {"version", manifest.version},           {"step", manifest.step},
       {"is_last", manifest.is_last}, {"run_identity", manifest.run_identity}, {"files", files_json(manifest.files)}};
-  return seal_json(object.dump());
+  return add_checksum(object.dump());
 }
 
 Manifest parse_manifest(const std::filesystem::path& path, const nlohmann::json& object) {
-  if (object.at("format") != kFormat) throw Damage(fmt::format("{} is of no checkpoint", kManifestName));
+  if (object.at("format") != kFormat) throw DamagedCheckpoint(fmt::format("{} is of no checkpoint", kManifestName));
   const auto version = object.at("version").get<std::int64_t>();
   if (version < 1 || version > kNewestVersion) {
     throw base::Error(base::ExitCode::data, {.what = fmt::format("{} is of format version {}", path.string(), version),
@@ -107,19 +108,20 @@ Manifest parse_manifest(const std::filesystem::path& path, const nlohmann::json&
 }
 
 Manifest read_manifest(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) throw Damage(fmt::format("{} is missing", kManifestName));
+  if (!std::filesystem::exists(path)) throw DamagedCheckpoint(fmt::format("{} is missing", kManifestName));
   const std::string text = readable([&] { return storage::read_text_file(path); });
-  if (!is_seal_intact(text)) throw Damage(fmt::format("the checksum of {} does not match", kManifestName));
+  if (!has_valid_checksum(text))
+    throw DamagedCheckpoint(fmt::format("the checksum of {} does not match", kManifestName));
   try {
     return parse_manifest(path, nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& problem) {
-    throw Damage(fmt::format("{}: {}", kManifestName, problem.what()));
+    throw DamagedCheckpoint(fmt::format("{}: {}", kManifestName, problem.what()));
   }
 }
 
 Manifest read_manifest_of(const std::filesystem::path& folder, std::int64_t step) {
   Manifest manifest = read_manifest(folder / kManifestName);
-  if (manifest.step != step) throw Damage(fmt::format("its manifest says step {}", manifest.step));
+  if (manifest.step != step) throw DamagedCheckpoint(fmt::format("its manifest says step {}", manifest.step));
   return manifest;
 }
 
@@ -133,15 +135,15 @@ void drop_from_page_cache(const std::filesystem::path& path) {
 
 void check_size(const std::filesystem::path& folder, const ListedFile& file) {
   const std::filesystem::path path = folder / file.name;
-  if (!std::filesystem::exists(path)) throw Damage(fmt::format("{} is missing", file.name));
+  if (!std::filesystem::exists(path)) throw DamagedCheckpoint(fmt::format("{} is missing", file.name));
   const std::uint64_t num_bytes = std::filesystem::file_size(path);
   if (num_bytes == file.num_bytes) return;
-  throw Damage(fmt::format("{} has {} bytes, {} were written", file.name, num_bytes, file.num_bytes));
+  throw DamagedCheckpoint(fmt::format("{} has {} bytes, {} were written", file.name, num_bytes, file.num_bytes));
 }
 
 void check_checksum(const ListedFile& file, std::uint64_t found) {
   if (storage::checksum_text(found) == file.checksum) return;
-  throw Damage(fmt::format("the checksum of {} does not match", file.name));
+  throw DamagedCheckpoint(fmt::format("the checksum of {} does not match", file.name));
 }
 
 void verify_file(const std::filesystem::path& folder, const ListedFile& file, const storage::Progress& progress = {}) {
@@ -153,13 +155,14 @@ storage::TensorArchive read_archive(const std::filesystem::path& folder, const L
   check_size(folder, file);
   try {
     storage::ReadArchive found = storage::read_safetensors(folder / file.name);
-    if (found.num_bytes != file.num_bytes) throw Damage(fmt::format("{} changes while it is read", file.name));
+    if (found.num_bytes != file.num_bytes)
+      throw DamagedCheckpoint(fmt::format("{} changes while it is read", file.name));
     check_checksum(file, found.checksum);
     return std::move(found.archive);
   } catch (const base::Error& error) {
     // What does not match its checksum needs no other reason.
     verify_file(folder, file);
-    throw Damage(error.text().what + ": " + error.text().value);
+    throw DamagedCheckpoint(error.text().what + ": " + error.text().value);
   }
 }
 
@@ -207,17 +210,18 @@ class ArchiveParts {
     if (num_parts_ == 0) num_parts_ = name.num_parts;
     const bool fits = name.num_parts == num_parts_ && name.part <= num_parts_;
     if (!fits || !parts_.emplace(name.part, std::move(part)).second) {
-      throw Damage(fmt::format("the parts of {} do not fit each other", name.stem));
+      throw DamagedCheckpoint(fmt::format("the parts of {} do not fit each other", name.stem));
     }
   }
 
   storage::TensorArchive whole(const std::string& stem) {
     if (static_cast<int>(parts_.size()) != num_parts_) {
-      throw Damage(fmt::format("{} of the {} parts of {} are listed", parts_.size(), num_parts_, stem));
+      throw DamagedCheckpoint(fmt::format("{} of the {} parts of {} are listed", parts_.size(), num_parts_, stem));
     }
     storage::TensorArchive archive{.tensors = {}, .metadata = parts_.begin()->second.metadata};
     for (auto& [number, part] : parts_) {
-      if (part.metadata != archive.metadata) throw Damage(fmt::format("the parts of {} differ in metadata", stem));
+      if (part.metadata != archive.metadata)
+        throw DamagedCheckpoint(fmt::format("the parts of {} differ in metadata", stem));
       for (auto& tensor : part.tensors) archive.tensors.push_back(std::move(tensor));
     }
     return archive;
@@ -234,7 +238,8 @@ bool is_of_run(const Manifest& manifest, const std::string& run_identity) {
   return manifest.version == 1 && run_identity.starts_with(manifest.run_identity + ";");
 }
 
-Foreign foreign(const std::filesystem::path& folder, const Manifest& manifest, const std::string& run_identity) {
+ForeignCheckpoint foreign_checkpoint(const std::filesystem::path& folder, const Manifest& manifest,
+                                     const std::string& run_identity) {
   const std::string value = fmt::format("it is of \"{}\", this run is \"{}\"", manifest.run_identity, run_identity);
   return {"it is a checkpoint of another run: " + value,
           base::Error(base::ExitCode::data,
@@ -251,11 +256,12 @@ void read_provenance(const std::filesystem::path& folder, std::int64_t version, 
   if (!std::filesystem::exists(path)) return;
   try {
     const std::string text = storage::read_text_file(path);
-    if (!is_seal_intact(text)) throw Damage("its checksum does not match");
+    if (!has_valid_checksum(text)) throw DamagedCheckpoint("its checksum does not match");
     auto object = nlohmann::ordered_json::parse(text);
     object.erase("checksum");
     if (version > 1) {
-      if (object.at(kStateKey) != checksum_of(checkpoint.content.state_json)) throw Damage("it is of another state");
+      if (object.at(kStateKey) != checksum_of(checkpoint.content.state_json))
+        throw DamagedCheckpoint("it is of another state");
       object.erase(kStateKey);
     }
     checkpoint.provenance_json = object.dump();
@@ -266,10 +272,10 @@ void read_provenance(const std::filesystem::path& folder, std::int64_t version, 
   }
 }
 
-std::string sealed_provenance(const std::string& provenance_json, const std::string& state_json) {
+std::string checksummed_provenance(const std::string& provenance_json, const std::string& state_json) {
   auto object = nlohmann::ordered_json::parse(provenance_json);
   object[kStateKey] = checksum_of(state_json);
-  return seal_json(object.dump());
+  return add_checksum(object.dump());
 }
 
 }  // namespace
@@ -302,7 +308,7 @@ Manifest write_head_files(const std::filesystem::path& folder, const Manifest& h
   const storage::WrittenFile state = write_text(folder / kStateName, state_json);
   manifest.files.push_back({kStateName, state.num_bytes, storage::checksum_text(state.checksum)});
   if (!provenance_json.empty()) {
-    write_text(folder / kProvenanceName, sealed_provenance(provenance_json, state_json));
+    write_text(folder / kProvenanceName, checksummed_provenance(provenance_json, state_json));
   }
   write_text(folder / kManifestName, manifest_text(manifest));
   storage::sync_folder(folder);
@@ -321,7 +327,8 @@ void read_back_manifest(const std::filesystem::path& folder, const Manifest& man
   as_damage([&] {
     drop_from_page_cache(folder / kManifestName);
     const std::string text = readable([&] { return storage::read_text_file(folder / kManifestName); });
-    if (text != manifest_text(manifest)) throw Damage(fmt::format("{} is not what was written", kManifestName));
+    if (text != manifest_text(manifest))
+      throw DamagedCheckpoint(fmt::format("{} is not what was written", kManifestName));
     for (const ListedFile& file : manifest.files) check_size(folder, file);
     return 0;
   });
@@ -339,7 +346,7 @@ bool is_same_checkpoint(const std::filesystem::path& folder, const std::filesyst
   try {
     verify_checkpoint_folder(folder, step);
     return storage::read_text_file(folder / kManifestName) == storage::read_text_file(written / kManifestName);
-  } catch (const Damage&) {
+  } catch (const DamagedCheckpoint&) {
     return false;
   }
 }
@@ -352,7 +359,7 @@ LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std
                                         const std::string& run_identity, const ReadingPlace& place) {
   return as_damage([&] {
     const Manifest manifest = read_manifest_of(folder, step);
-    if (!is_of_run(manifest, run_identity)) throw foreign(folder, manifest, run_identity);
+    if (!is_of_run(manifest, run_identity)) throw foreign_checkpoint(folder, manifest, run_identity);
     LoadedCheckpoint checkpoint;
     checkpoint.manifest_checksum = checksum_of(manifest_text(manifest));
     checkpoint.step = manifest.step;
@@ -375,7 +382,7 @@ LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std
       const auto name = parse_archive_file_name(archive_files[i].name, manifest.version > 1);
       archives[name->stem].add(*name, std::move(parts[i]));
     }
-    if (!has_state) throw Damage(fmt::format("{} is not listed", kStateName));
+    if (!has_state) throw DamagedCheckpoint(fmt::format("{} is not listed", kStateName));
     for (auto& [stem, archive] : archives) checkpoint.content.archives[stem] = archive.whole(stem);
     read_provenance(folder, manifest.version, checkpoint);
     return checkpoint;

@@ -18,15 +18,16 @@
 namespace leda::checkpoint {
 
 // A folder that is no complete checkpoint; the message is the reason. Never leaves this room.
-class Damage : public std::runtime_error {
+class DamagedCheckpoint : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
 // A complete checkpoint of another run; `error` is what to say where there is no other. Never leaves this room.
-class Foreign : public Damage {
+class ForeignCheckpoint : public DamagedCheckpoint {
  public:
-  Foreign(const std::string& reason, base::Error error) : Damage(reason), error_(std::move(error)) {}
+  ForeignCheckpoint(const std::string& reason, base::Error error)
+      : DamagedCheckpoint(reason), error_(std::move(error)) {}
   const base::Error& error() const { return error_; }
 
  private:
@@ -51,7 +52,7 @@ std::string step_folder_name(std::int64_t step);  // step_00000500
 // The step of a name step_folder_name() makes, of that and nothing else.
 std::optional<std::int64_t> step_of_folder_name(const std::string& name);
 
-// The list of the manifest as JSON text, and back. Throws Damage where it is no such list.
+// The list of the manifest as JSON text, and back. Throws DamagedCheckpoint where it is no such list.
 std::string files_text(const std::vector<ListedFile>& files);
 std::vector<ListedFile> parse_files(const std::string& text);
 
@@ -63,13 +64,13 @@ ListedFile write_archive_file(const std::filesystem::path& folder, const Archive
 Manifest write_head_files(const std::filesystem::path& folder, const Manifest& head, const std::string& state_json,
                           const std::string& provenance_json);
 
-// Compares size and checksum with the disk (not the page cache, where the system obeys). Throws Damage.
+// Compares size and checksum with the disk (not the page cache, where the system obeys). Throws DamagedCheckpoint.
 void read_back(const std::filesystem::path& folder, const ListedFile& file, const storage::Progress& progress);
-// That the manifest on the disk is this one, and every file it lists is there in its size. Throws Damage.
+// That the manifest on the disk is this one, and every file it lists is there in its size. Throws DamagedCheckpoint.
 void read_back_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 
-// The manifest, after its own seal and the size and checksum of every file it lists were compared. Throws Damage;
-// Error(data) for a newer format version.
+// The manifest, after its own checksum and the size and checksum of every file it lists were compared. Throws
+// DamagedCheckpoint; Error(data) for a newer format version.
 Manifest verify_checkpoint_folder(const std::filesystem::path& folder, std::int64_t step);
 
 // True where `folder` is complete and every file the manifests list is the same in both. `written` is taken as
@@ -84,8 +85,8 @@ struct ReadingPlace {
   int local_size = 1;
 };
 
-// Verified, of this run, and read, in one pass over the files. Throws Damage, Foreign; Error(data) for a newer format
-// version.
+// Verified, of this run, and read, in one pass over the files. Throws DamagedCheckpoint, ForeignCheckpoint; Error(data)
+// for a newer format version.
 LoadedCheckpoint read_checkpoint_folder(const std::filesystem::path& folder, std::int64_t step,
                                         const std::string& run_identity, const ReadingPlace& place);
 

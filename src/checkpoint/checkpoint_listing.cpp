@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 #include "checkpoint/checkpoint_folder.hpp"
-#include "checkpoint/sealed_json.hpp"
+#include "checkpoint/checksummed_json.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
@@ -44,7 +44,7 @@ struct BestMark {
 };
 
 std::optional<BestMark> parse_best(const std::string& text) {
-  const auto object = is_seal_intact(text) ? nlohmann::json::parse(text, nullptr, false) : nlohmann::json();
+  const auto object = has_valid_checksum(text) ? nlohmann::json::parse(text, nullptr, false) : nlohmann::json();
   if (!object.is_object() || object.value("format", "") != kBestFormat) return std::nullopt;
   return BestMark{.step = object.at("step").get<std::int64_t>(),
                   .manifest_checksum = object.value("manifest_xxh3_64", "")};
@@ -86,7 +86,7 @@ void remove_leftovers(const fs::path& folder, const fs::path& except, logging::C
       continue;
     }
     remove_quietly(folder / name);
-    console.say(fmt::format("removed {}, left behind by a save that was cut short", (folder / name).string()));
+    console.info(fmt::format("removed {}, left behind by an interrupted save", (folder / name).string()));
   }
 }
 
@@ -121,7 +121,7 @@ void apply_retention(const fs::path& folder, std::int64_t newest, const Retentio
     const fs::path& path = checkpoints.at(step);
     leaving.push_back(temporary_path(folder, step, id));
     fs::rename(path, leaving.back(), problem);
-    if (problem) console.warn(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
+    if (problem) console.warning(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
   }
   if (leaving.empty()) return;
   // First the names, on the disk, too, then the content: a checkpoint is never there in part, after a power loss
@@ -129,12 +129,12 @@ void apply_retention(const fs::path& folder, std::int64_t newest, const Retentio
   try {
     storage::sync_folder(folder);
   } catch (const base::Error& error) {
-    console.warn(fmt::format("old checkpoints are not removed: {}", error.what()));
+    console.warning(fmt::format("old checkpoints are not removed: {}", error.what()));
     return;
   }
   for (const fs::path& path : leaving) {
     fs::remove_all(path, problem);
-    if (problem) console.warn(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
+    if (problem) console.warning(fmt::format("cannot remove the old {}: {}", path.string(), problem.message()));
   }
 }
 
@@ -143,9 +143,9 @@ void write_best(const fs::path& folder, std::int64_t step, logging::Console& con
     const fs::path checkpoint = find_checkpoints(folder).at(step);
     const nlohmann::ordered_json text{
         {"format", kBestFormat}, {"version", 2}, {"step", step}, {"manifest_xxh3_64", manifest_checksum(checkpoint)}};
-    storage::write_file_durably(folder / kBestName, seal_json(text.dump()));
+    storage::write_file_durably(folder / kBestName, add_checksum(text.dump()));
   } catch (const base::Error& error) {
-    console.warn(fmt::format("step {} is the best so far; that could not be written down: {}", step, error.what()));
+    console.warning(fmt::format("step {} is the best so far, but could not be marked as such: {}", step, error.what()));
   }
 }
 
@@ -153,7 +153,7 @@ std::optional<std::int64_t> read_best(const fs::path& folder, logging::Console& 
   const fs::path path = folder / kBestName;
   if (!fs::exists(path)) return std::nullopt;
   const auto refuse = [&](const std::string& reason) {
-    console.warn(fmt::format("{} {}: no checkpoint is known as the best", path.string(), reason));
+    console.warning(fmt::format("{} {}: no checkpoint is known as the best", path.string(), reason));
     return std::nullopt;
   };
   try {

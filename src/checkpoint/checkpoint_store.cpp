@@ -28,7 +28,7 @@ base::ErrorOnAllRanks none_usable(const fs::path& folder, const std::string& rea
   return {base::ExitCode::data,
           {.what = fmt::format("no checkpoint in {} is usable", folder.string()),
            .value = reasons,
-           .why = "starting from the beginning would lose the run in silence",
+           .why = "starting from the beginning would silently lose the run",
            .remedy = "restore the folder from a copy, or start a new run (--new-run)"}};
 }
 
@@ -46,7 +46,7 @@ std::vector<int> writing_order_of(distributed::Communicator& communicator) {
 
 void warn_of_provenance(const LoadedCheckpoint& checkpoint, logging::Console& console) {
   if (checkpoint.provenance_damage.empty()) return;
-  console.warn(
+  console.warning(
       fmt::format("provenance.json of step {} is not believed: {}", checkpoint.step, checkpoint.provenance_damage));
 }
 
@@ -60,7 +60,7 @@ CheckpointStore::CheckpointStore(fs::path folder, CheckpointOptions options, std
       communicator_(communicator),
       console_(console),
       writing_order_(writing_order_of(communicator)),
-      votes_(communicator) {
+      save_agreement_(communicator) {
   assert(options_.keep_last >= 1);
   const auto found = nlohmann::json::parse(distributed::on_rank_zero(communicator_, [this] {
     return nlohmann::json{{"id", new_id()}, {"best", read_best(folder_, console_).value_or(-1)}}.dump();
@@ -109,32 +109,33 @@ void CheckpointStore::start_save(const SaveRequest& request, const CheckpointCon
 std::optional<SaveOutcome> CheckpointStore::poll() {
   if (!under_way_) return std::nullopt;
   const bool is_done = under_way_->is_done();
-  const SaveVotes::Tally tally = votes_.exchange(is_done, is_done && under_way_->has_failed());
-  if (tally.all_done) return settle();
-  if (tally.any_failed) under_way_->abandon();
+  const SaveAgreement::Tally tally = save_agreement_.exchange(is_done, is_done && under_way_->has_failed());
+  if (tally.all_done) return complete_save();
+  if (tally.any_failed) under_way_->abort();
   return std::nullopt;
 }
 
-std::optional<SaveOutcome> CheckpointStore::finish(const std::function<bool()>& is_hasty) {
+std::optional<SaveOutcome> CheckpointStore::finish(const std::function<bool()>& is_urgent) {
   if (!under_way_) return std::nullopt;
   const base::Stopwatch waited;
-  wait_for_writer(is_hasty);
-  votes_.drain();
+  wait_for_writer(is_urgent);
+  save_agreement_.drain();
   pause_seconds_ += waited.seconds();
-  return settle();
+  return complete_save();
 }
 
-void CheckpointStore::hurry() {
-  if (under_way_) under_way_->hurry();
+void CheckpointStore::skip_verification() {
+  if (under_way_) under_way_->skip_verification();
 }
 
-void CheckpointStore::wait_for_writer(const std::function<bool()>& is_hasty) {
-  under_way_->wait([this](const std::string& progress) { communicator_.note(progress); }, is_hasty);
+void CheckpointStore::wait_for_writer(const std::function<bool()>& is_urgent) {
+  under_way_->wait([this](const std::string& progress) { communicator_.note(progress); }, is_urgent);
 }
 
 // Every rank's writer is done, or waited for here.
-SaveOutcome CheckpointStore::settle() {
-  const std::vector<std::string> texts = distributed::all_gather_texts(votes_.channel(), outcome_text(*under_way_));
+SaveOutcome CheckpointStore::complete_save() {
+  const std::vector<std::string> texts =
+      distributed::all_gather_texts(save_agreement_.channel(), outcome_text(*under_way_));
   JointOutcome joint = joint_outcome(texts);
   const SaveJob& job = under_way_->job();
   SaveOutcome outcome{.request = job.request, .is_saved = !joint.failure, .cost = joint.cost};
@@ -144,14 +145,14 @@ SaveOutcome CheckpointStore::settle() {
     remove_part_records(temporary, communicator_.rank());
     if (communicator_.rank() == 0) remove_quietly(temporary);
     if (joint.failure->exit_code() != base::ExitCode::storage || outcome.request.is_last) throw *joint.failure;
-    console_.warn(fmt::format("step {} was not saved, the next interval tries again: {}", outcome.request.step,
-                              joint.failure->what()));
+    console_.warning(fmt::format("step {} was not saved, the next interval tries again: {}", outcome.request.step,
+                                 joint.failure->what()));
     return outcome;
   }
   damaged_steps_.erase(outcome.request.step);
   if (outcome.request.is_best) best_step_ = outcome.request.step;
   const at::Tensor pause = at::full({1}, pause_seconds_, at::kDouble);
-  votes_.channel().broadcast(pause, 0);
+  save_agreement_.channel().broadcast(pause, 0);
   outcome.cost.pause_seconds = *pause.const_data_ptr<double>();
   if (costs_.size() == kMaxCosts) costs_.erase(costs_.begin());
   costs_.push_back(outcome.cost);
@@ -196,8 +197,8 @@ std::optional<LoadedCheckpoint> CheckpointStore::load_newest() {
     }
     if (reasons.empty()) foreign_error = reading.foreign_error;
     damaged_steps_.insert(step);
-    console_.warn(fmt::format("passing over the {} checkpoint {}: {}", reading.foreign_error ? "foreign" : "damaged",
-                              path.string(), reading.reason));
+    console_.warning(fmt::format("passing over the {} checkpoint {}: {}", reading.foreign_error ? "foreign" : "damaged",
+                                 path.string(), reading.reason));
     reasons += fmt::format("{}step {}: {}", reasons.empty() ? "" : "; ", step, reading.reason);
   }
   if (checkpoints.empty()) return std::nullopt;

@@ -3,10 +3,10 @@
 // and the ranks learn how it went at a later step. A checkpoint appears under its name by one rename, after all its
 // bytes are on the disk and were read back; a kill at any moment leaves the ones before usable. Content has no time,
 // host or path in it: equal training, equal bytes, on any number of ranks.
-// All calls but the plain accessors and hurry() are collective: every rank returns, or throws, alike. Calls other than
-// poll() first wait for a save that is under way. Rank 0 alone reads; where an archive is split over several files,
-// other ranks write some of them. One store writes into a folder at a time (RunFolderLock sees to that); reading needs
-// no lock. One thread, beside the writer's.
+// All calls but the plain accessors and skip_verification() are collective: every rank returns, or throws, alike. Calls
+// other than poll() first wait for a save that is under way. Rank 0 alone reads; where an archive is split over several
+// files, other ranks write some of them. One store writes into a folder at a time (RunFolderLock sees to that); reading
+// needs no lock. One thread, beside the writer's.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@
 
 #include "checkpoint/background_save.hpp"
 #include "checkpoint/checkpoint_content.hpp"
+#include "checkpoint/save_agreement.hpp"
 #include "checkpoint/save_job.hpp"
-#include "checkpoint/save_votes.hpp"
 #include "checkpoint/snapshot.hpp"
 #include "distributed/core/communicator.hpp"
 #include "logging/console.hpp"
@@ -61,11 +61,11 @@ class CheckpointStore {
   // How the save under way ended, once every rank's writer is done and every rank knows it; nullopt until then. Called
   // at every step while one is under way; waits for nobody. Error where the reason is not the disk's.
   std::optional<SaveOutcome> poll();
-  // The same, waited for; nullopt where none is under way. `is_hasty`, of this rank, is asked meanwhile, and followed
-  // as by hurry().
-  std::optional<SaveOutcome> finish(const std::function<bool()>& is_hasty = {});
+  // The same, waited for; nullopt where none is under way. `is_urgent`, of this rank, is asked meanwhile, and followed
+  // as by skip_verification().
+  std::optional<SaveOutcome> finish(const std::function<bool()>& is_urgent = {});
   // From now on the save under way goes without read-back and retention. Any rank, not collective.
-  void hurry();
+  void skip_verification();
 
   // start_save and finish. False: not saved.
   bool save(const SaveRequest& request, const CheckpointContent& content, const std::string& provenance_json);
@@ -96,8 +96,8 @@ class CheckpointStore {
 
  private:
   SaveJob make_job(const SaveRequest& request, const CheckpointContent& content, const std::string& provenance_json);
-  SaveOutcome settle();
-  void wait_for_writer(const std::function<bool()>& is_hasty = {});
+  SaveOutcome complete_save();
+  void wait_for_writer(const std::function<bool()>& is_urgent = {});
   std::map<std::int64_t, std::filesystem::path> checkpoints_on_rank_zero();
 
   std::filesystem::path folder_;
@@ -112,7 +112,7 @@ class CheckpointStore {
   std::set<std::int64_t> damaged_steps_;  // seen by load_newest; they do not count among the last few
   bool leftovers_removed_ = false;
   std::vector<SaveCost> costs_;
-  SaveVotes votes_;
+  SaveAgreement save_agreement_;
   Snapshot snapshot_;
   double pause_seconds_ = 0.0;                 // of the save under way, so far
   std::unique_ptr<BackgroundSave> under_way_;  // last: its thread uses the others

@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "base/error.hpp"
-#include "checkpoint/sealed_json.hpp"
+#include "checkpoint/checksummed_json.hpp"
 #include "storage/durable_file.hpp"
 
 namespace leda::checkpoint {
@@ -23,7 +23,7 @@ void leave_part_record(const std::filesystem::path& temporary, int rank, PartSta
   const nlohmann::ordered_json object{{"files", nlohmann::ordered_json::parse(files_text(record.files))},
                                       {"failure", record.failure}};
   const std::string text = object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  storage::write_file_durably(record_path(temporary, rank, stage), seal_json(text));
+  storage::write_file_durably(record_path(temporary, rank, stage), add_checksum(text));
 }
 
 std::optional<PartRecord> take_part_record(const std::filesystem::path& temporary, int rank, PartStage stage) {
@@ -31,7 +31,7 @@ std::optional<PartRecord> take_part_record(const std::filesystem::path& temporar
   std::error_code problem;
   if (!std::filesystem::exists(path, problem)) return std::nullopt;
   const std::string text = storage::read_text_file(path);
-  if (!is_seal_intact(text)) {
+  if (!has_valid_checksum(text)) {
     throw base::Error(base::ExitCode::storage, {.what = fmt::format("{} reads back differently", path.string()),
                                                 .value = "its checksum does not match",
                                                 .why = "what that rank has written is not known",

@@ -1,5 +1,6 @@
-// How ranks that write parts of one checkpoint tell rank 0's writer how far they are: by small sealed files beside the
-// folder of that checkpoint, because writers make no MPI calls. A record appears whole, under its name. Free functions.
+// How ranks that write parts of one checkpoint tell rank 0's writer how far they are: by small checksummed files beside
+// the folder of that checkpoint, because writers make no MPI calls. A record appears whole, under its name. Free
+// functions.
 #pragma once
 
 #include <filesystem>

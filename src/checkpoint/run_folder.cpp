@@ -75,11 +75,11 @@ int take_lock(const std::filesystem::path& run_folder, logging::Console& console
     const std::string text = storage::read_text_file(path);
     if (error_number == EWOULDBLOCK) throw in_use(run_folder, describe_owner(text));
     if (error_number != 0) {
-      console.warn(fmt::format("{} cannot be locked ({}): a second run in this folder would not be noticed",
-                               path.string(), std::generic_category().message(error_number)));
+      console.warning(fmt::format("{} cannot be locked ({}): a second run in this folder would not be noticed",
+                                  path.string(), std::generic_category().message(error_number)));
     } else if (!text.empty()) {
-      console.say(fmt::format("taking over the stale lock of {}: it ended without releasing {}", describe_owner(text),
-                              run_folder.string()));
+      console.info(fmt::format("taking over the stale lock of {}: it ended without releasing {}", describe_owner(text),
+                               run_folder.string()));
     }
     write_description(descriptor, path);
   } catch (...) {

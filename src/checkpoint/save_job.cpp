@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Thrown within a read-back that is to end.
-struct CutShort {};
+struct ReadBackCancelled {};
 
 class Save {
  public:
@@ -34,7 +34,7 @@ class Save {
         console_(console),
         temporary_(temporary_path(job.folder, job.request.step, job.id)),
         note_piece_([this](std::uint64_t) { note_piece(); }) {
-    if (job.request.is_hasty) progress.is_hasty = true;
+    if (job.request.is_urgent) progress.is_urgent = true;
   }
 
   SaveCost run() {
@@ -72,7 +72,7 @@ class Save {
  private:
   void note_piece() {
     ++progress_.num_pieces;
-    if (progress_.is_abandoned) throw Abandoned("another rank could not write its part");
+    if (progress_.is_aborted) throw SaveAborted("another rank could not write its part");
   }
 
   // The name is of this save alone, so that every writer may be the first.
@@ -96,15 +96,15 @@ class Save {
   }
 
   void verify(const ListedFile& file) {
-    if (progress_.is_hasty) return;
+    if (progress_.is_urgent) return;
     const base::Stopwatch stopwatch;
-    const auto unless_hasty = [this](std::uint64_t) {
+    const auto unless_urgent = [this](std::uint64_t) {
       note_piece();
-      if (progress_.is_hasty) throw CutShort();
+      if (progress_.is_urgent) throw ReadBackCancelled();
     };
     try {
-      read_back(temporary_, file, unless_hasty);
-    } catch (const CutShort&) {
+      read_back(temporary_, file, unless_urgent);
+    } catch (const ReadBackCancelled&) {
       // Somebody waits for the node: the rest of the file is believed.
     }
     cost_.verify_seconds += stopwatch.seconds();
@@ -122,7 +122,7 @@ class Save {
     for (const ListedFile& file : own) verify(file);
     const base::Stopwatch others;
     for (const int rank : other_writers()) await_record(rank, PartStage::verified, patience);
-    if (progress_.is_hasty) return manifest;
+    if (progress_.is_urgent) return manifest;
     read_back_manifest(temporary_, manifest);
     cost_.verify_seconds += others.seconds();
     return manifest;
@@ -144,7 +144,7 @@ class Save {
     for (const ArchiveFile& file : job_.files) {
       const auto place =
           std::find_if(found.begin(), found.end(), [&](const auto& one) { return one.name == file.name; });
-      if (place == found.end()) throw Abandoned(fmt::format("no rank has written {}", file.name));
+      if (place == found.end()) throw SaveAborted(fmt::format("no rank has written {}", file.name));
       ordered.push_back(*place);
     }
     return ordered;
@@ -155,10 +155,10 @@ class Save {
     for (auto pause = std::chrono::milliseconds(1);; pause = std::min(2 * pause, std::chrono::milliseconds(20))) {
       if (const std::optional<PartRecord> record = take_part_record(temporary_, rank, stage)) {
         ++progress_.num_pieces;
-        if (!record->failure.empty()) throw Abandoned(fmt::format("rank {}: {}", rank, record->failure));
+        if (!record->failure.empty()) throw SaveAborted(fmt::format("rank {}: {}", rank, record->failure));
         return *record;
       }
-      if (progress_.is_abandoned) throw Abandoned("another rank could not write its part");
+      if (progress_.is_aborted) throw SaveAborted("another rank could not write its part");
       if (waited.seconds() > patience) throw missing_part(rank, patience);
       std::this_thread::sleep_for(pause);
     }
@@ -200,7 +200,7 @@ class Save {
   }
 
   void remove_old_ones() {
-    if (progress_.is_hasty) return;
+    if (progress_.is_urgent) return;
     const base::Stopwatch stopwatch;
     RetentionPlan plan = job_.retention;
     plan.damaged.erase(job_.request.step);
@@ -228,7 +228,7 @@ SaveCost run_save(const SaveJob& job, const CheckpointContent& content, SaveProg
   Save save(job, content, progress, console);
   try {
     return save.run();
-  } catch (const Damage& damage) {
+  } catch (const DamagedCheckpoint& damage) {
     save.fail(damage.what());
     throw base::Error(base::ExitCode::storage,
                       {.what = fmt::format("step {} was written to {} and reads back differently", job.request.step,

@@ -1,6 +1,6 @@
 // One save, from a snapshot in memory to the last old checkpoint removed, as a rank's writer does it: on a thread of
-// its own, without a communicator, told by another thread at most to hurry or to give up. Rank 0's writer ends it for
-// all: it waits for the other ranks' parts, writes the manifest, gives the folder its name.
+// its own, without a communicator, told by another thread at most to skip verification or to abort. Rank 0's writer
+// ends it for all: it waits for the other ranks' parts, writes the manifest, gives the folder its name.
 #pragma once
 
 #include <atomic>
@@ -19,9 +19,9 @@ namespace leda::checkpoint {
 
 struct SaveRequest {
   std::int64_t step = 0;
-  bool is_last = false;   // the run is finished with it
-  bool is_best = false;   // marked as the best, instead of the one that was
-  bool is_hasty = false;  // without read-back and retention: somebody waits for the node
+  bool is_last = false;    // the run is finished with it
+  bool is_best = false;    // marked as the best, instead of the one that was
+  bool is_urgent = false;  // without read-back and retention: somebody waits for the node
   // When the training loop stood still for it (base::steady_seconds): what came before start_save() is counted too.
   double pause_began_seconds = base::steady_seconds();
 };
@@ -55,17 +55,17 @@ struct SaveJob {
 // What the thread that ordered a save and the one that makes it tell each other meanwhile.
 struct SaveProgress {
   std::atomic<std::uint64_t> num_pieces{0};  // written or read back so far; grows while the disk answers
-  std::atomic<bool> is_hasty{false};         // from now on without read-back and retention
-  std::atomic<bool> is_abandoned{false};     // another rank has failed: give up
+  std::atomic<bool> is_urgent{false};        // from now on without read-back and retention
+  std::atomic<bool> is_aborted{false};       // another rank has failed: give up
 };
 
 // Thrown where the reason lies with another rank.
-class Abandoned : public std::runtime_error {
+class SaveAborted : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// This rank's share. Error(storage) where the disk refuses or damages data, Abandoned. `content` holds at least this
+// This rank's share. Error(storage) where the disk refuses or damages data, SaveAborted. `content` holds at least this
 // rank's tensors. After a failure nothing has the checkpoint's name; what is in its temporary folder is of no use.
 SaveCost run_save(const SaveJob& job, const CheckpointContent& content, SaveProgress& progress,
                   logging::Console& console);

@@ -30,7 +30,7 @@ Json outcome_of(BackgroundSave& save) {
             {"write_seconds", cost.write_seconds},
             {"verify_seconds", cost.verify_seconds},
             {"retention_seconds", cost.retention_seconds}};
-  } catch (const Abandoned& reason) {
+  } catch (const SaveAborted& reason) {
     return failure(base::ExitCode::storage,
                    {.what = "a part of the checkpoint is missing",
                     .value = reason.what(),

@@ -47,9 +47,9 @@ Finding read_own(const std::filesystem::path& folder, std::int64_t step, const s
   try {
     found = read_checkpoint_folder(folder, step, run_identity, place);
     return {.manifest = found->manifest_checksum};
-  } catch (const Foreign& foreign) {
+  } catch (const ForeignCheckpoint& foreign) {
     return {.reason = foreign.what(), .error = distributed::error_message(foreign.error()), .is_foreign = true};
-  } catch (const Damage& damage) {
+  } catch (const DamagedCheckpoint& damage) {
     return {.reason = damage.what()};
   } catch (const std::exception&) {
     const base::Error error = distributed::caught_error("a checkpoint could not be read");
@@ -65,8 +65,8 @@ bool has_every_rank_the_same(const std::vector<Finding>& findings, const std::fi
     if (findings[rank].manifest == findings[0].manifest) continue;
     is_same = false;
     const std::string& reason = findings[rank].reason;
-    console.warn(fmt::format("rank {} does not read what rank 0 reads in {}, and is given it: {}", rank,
-                             folder.string(), reason.empty() ? "it finds another checkpoint there" : reason));
+    console.warning(fmt::format("rank {} does not read what rank 0 reads in {}, and is given it: {}", rank,
+                                folder.string(), reason.empty() ? "it finds another checkpoint there" : reason));
   }
   return is_same;
 }

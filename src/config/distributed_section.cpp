@@ -9,7 +9,7 @@ void bind_distributed(OptionTable& table, training::JobOptions& job) {
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave", &job.distributed.first_bucket_bytes,
             {.range = at_least(1), .may_change_on_resume = true});
   table.add("distributed.wire_type", "gradients travel as they are (full) or rounded (bfloat16)",
-            &job.distributed.wire_type);
+            &job.distributed.gradient_compression);
   table.add("distributed.overlap", "buckets leave during backward; false = after it, to measure what that gains",
             &job.distributed.overlap, {.may_change_on_resume = true});
   table.add(

@@ -51,8 +51,8 @@ void check_published(const training::JobOptions& job) {
             list(attention) + ": attention at 16 x 16 of 512 x 512 images");
     require(!job.pretrain.vocabulary.normalise_rows, "vocabulary.normalise_rows", "true",
             "false: its codebook is not scaled");
-    require(job.pretrain.vocabulary.control == language::CodebookAblation::none, "vocabulary.control",
-            base::name_of(job.pretrain.vocabulary.control), "none");
+    require(job.pretrain.vocabulary.ablation == language::CodebookAblation::none, "vocabulary.control",
+            base::name_of(job.pretrain.vocabulary.ablation), "none");
     require(network.distance == models::WordDistance::euclidean, "autoencoder.distance",
             base::name_of(network.distance), "euclidean");
     require(network.temperature == 1.0, "autoencoder.temperature", fmt::format("{}", network.temperature), "1");
@@ -116,8 +116,9 @@ void check_job_options(const training::JobOptions& job) {
     refuse("autoencoder.normalise_latents", "true, with vocabulary.normalise_rows = false",
            "latents of length 1 cannot come near words of other lengths", "vocabulary.normalise_rows = true");
   }
-  if (job.distributed.reproducible && job.distributed.wire_type != distributed::GradientCompression::full) {
-    refuse("distributed.wire_type", base::name_of(job.distributed.wire_type) + ", with distributed.reproducible = true",
+  if (job.distributed.reproducible && job.distributed.gradient_compression != distributed::GradientCompression::full) {
+    refuse("distributed.wire_type",
+           base::name_of(job.distributed.gradient_compression) + ", with distributed.reproducible = true",
            "what is rounded would depend on the number of ranks", "full, or distributed.reproducible = false");
   }
   if (job.pretrain.words.source == language::CandidateSource::scores && job.pretrain.words.scores.empty()) {

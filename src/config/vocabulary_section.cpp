@@ -11,7 +11,7 @@ void bind_vocabulary(OptionTable& table, training::JobOptions& job) {
       "vocabulary.control",
       "codebook without the language, keyed by run.seed: none, shuffled (embeddings dealt to other words), random "
       "(directions at random, every row as long as before)",
-      &job.pretrain.vocabulary.control);
+      &job.pretrain.vocabulary.ablation);
 }
 
 }  // namespace leda::config

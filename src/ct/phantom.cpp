@@ -40,7 +40,7 @@ void check(const PhantomOptions& options) {
 
 PhantomCanvas painted(const TorsoSlice& torso, int size, Edges edges) {
   PhantomCanvas canvas(size, kTorsoFieldMm / size, torso.pose, edges);
-  for (const Structure& structure : torso.structures) canvas.paint(structure.blob, structure.material);
+  for (const Structure& structure : torso.structures) canvas.paint(structure.ellipse, structure.material);
   return canvas;
 }
 

@@ -40,41 +40,44 @@ PhantomCanvas::PhantomCanvas(int size, double pixel_mm, const Pose& pose, Edges 
       texture_hu_(hu_.size(), 0.0F) {}
 
 // Share of a pixel that lies inside; u and v are the pixel's place in units of the half axes.
-double PhantomCanvas::coverage(const Blob& blob, double u, double v) const {
+double PhantomCanvas::coverage(const WavyEllipse& ellipse, double u, double v) const {
   const double radius = std::sqrt(u * u + v * v);
-  const double waves = std::abs(blob.wave_2) + std::abs(blob.wave_3);
-  const double margin = edges_ == Edges::hard ? 0.0 : pixel_mm_ / std::min(blob.half_width_mm, blob.half_height_mm);
+  const double waves = std::abs(ellipse.wave_2) + std::abs(ellipse.wave_3);
+  const double margin =
+      edges_ == Edges::hard ? 0.0 : pixel_mm_ / std::min(ellipse.half_width_mm, ellipse.half_height_mm);
   if (radius < 1.0 - waves - margin || radius == 0.0) return 1.0;
   if (radius > 1.0 + waves + margin) return 0.0;
   // cos 2a, cos 3a and sin 3a of the angle a, by the powers of cos a + i sin a.
   const double c = u / radius, s = v / radius;
   const double cos_2 = c * c - s * s;
   const double cos_3 = c * (c * c - 3.0 * s * s), sin_3 = s * (3.0 * c * c - s * s);
-  const double outline =
-      1.0 + blob.wave_2 * cos_2 + blob.wave_3 * (cos_3 * std::cos(blob.phase_3) - sin_3 * std::sin(blob.phase_3));
+  const double outline = 1.0 + ellipse.wave_2 * cos_2 +
+                         ellipse.wave_3 * (cos_3 * std::cos(ellipse.phase_3) - sin_3 * std::sin(ellipse.phase_3));
   if (edges_ == Edges::hard) return radius < outline ? 1.0 : 0.0;
   // Distance to the outline to first order: what the radius lacks over the length of its gradient.
-  const double gradient_per_mm = std::hypot(c / blob.half_width_mm, s / blob.half_height_mm);
+  const double gradient_per_mm = std::hypot(c / ellipse.half_width_mm, s / ellipse.half_height_mm);
   return std::clamp(0.5 - (radius - outline) / (gradient_per_mm * pixel_mm_), 0.0, 1.0);
 }
 
-void PhantomCanvas::paint(const Blob& blob, const Material& material) {
-  if (blob.half_width_mm <= 0.0 || blob.half_height_mm <= 0.0) return;
-  const double x_mm = pose_.x_mm + blob.x_mm * std::cos(pose_.turn) - blob.y_mm * std::sin(pose_.turn);
-  const double y_mm = pose_.y_mm + blob.x_mm * std::sin(pose_.turn) + blob.y_mm * std::cos(pose_.turn);
-  const double cosine = std::cos(pose_.turn + blob.turn), sine = std::sin(pose_.turn + blob.turn);
-  const double growth = 1.0 + std::abs(blob.wave_2) + std::abs(blob.wave_3);
-  const PixelRange columns = pixels_near(
-      x_mm, pixel_mm_ + growth * std::hypot(blob.half_width_mm * cosine, blob.half_height_mm * sine), pixel_mm_, size_);
-  const PixelRange rows = pixels_near(
-      y_mm, pixel_mm_ + growth * std::hypot(blob.half_width_mm * sine, blob.half_height_mm * cosine), pixel_mm_, size_);
+void PhantomCanvas::paint(const WavyEllipse& ellipse, const Material& material) {
+  if (ellipse.half_width_mm <= 0.0 || ellipse.half_height_mm <= 0.0) return;
+  const double x_mm = pose_.x_mm + ellipse.x_mm * std::cos(pose_.turn) - ellipse.y_mm * std::sin(pose_.turn);
+  const double y_mm = pose_.y_mm + ellipse.x_mm * std::sin(pose_.turn) + ellipse.y_mm * std::cos(pose_.turn);
+  const double cosine = std::cos(pose_.turn + ellipse.turn), sine = std::sin(pose_.turn + ellipse.turn);
+  const double growth = 1.0 + std::abs(ellipse.wave_2) + std::abs(ellipse.wave_3);
+  const PixelRange columns =
+      pixels_near(x_mm, pixel_mm_ + growth * std::hypot(ellipse.half_width_mm * cosine, ellipse.half_height_mm * sine),
+                  pixel_mm_, size_);
+  const PixelRange rows =
+      pixels_near(y_mm, pixel_mm_ + growth * std::hypot(ellipse.half_width_mm * sine, ellipse.half_height_mm * cosine),
+                  pixel_mm_, size_);
   for (int row = rows.first; row <= rows.last; ++row) {
     const double dy_mm = (row - 0.5 * (size_ - 1)) * pixel_mm_ - y_mm;
     for (int column = columns.first; column <= columns.last; ++column) {
       const double dx_mm = (column - 0.5 * (size_ - 1)) * pixel_mm_ - x_mm;
-      const double u = (dx_mm * cosine + dy_mm * sine) / blob.half_width_mm;
-      const double v = (dy_mm * cosine - dx_mm * sine) / blob.half_height_mm;
-      const auto share = static_cast<float>(coverage(blob, u, v));
+      const double u = (dx_mm * cosine + dy_mm * sine) / ellipse.half_width_mm;
+      const double v = (dy_mm * cosine - dx_mm * sine) / ellipse.half_height_mm;
+      const auto share = static_cast<float>(coverage(ellipse, u, v));
       if (share == 0.0F) continue;
       const auto pixel =
           static_cast<std::size_t>(row) * static_cast<std::size_t>(size_) + static_cast<std::size_t>(column);

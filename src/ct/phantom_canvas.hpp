@@ -9,7 +9,7 @@
 namespace leda::ct {
 
 // Lengths in mm in the patient's frame: x to the image's right, y down (to the back), from the body's centre.
-struct Blob {
+struct WavyEllipse {
   double x_mm = 0.0;
   double y_mm = 0.0;
   double half_width_mm = 0.0;  // nothing is painted where a half axis is not positive
@@ -43,13 +43,13 @@ class PhantomCanvas {
   // Air everywhere.
   PhantomCanvas(int size, double pixel_mm, const Pose& pose, Edges edges);
 
-  void paint(const Blob& blob, const Material& material);
+  void paint(const WavyEllipse& ellipse, const Material& material);
 
   at::Tensor hu() const;          // float32 [size, size]
   at::Tensor texture_hu() const;  // float32 [size, size]
 
  private:
-  double coverage(const Blob& blob, double u, double v) const;
+  double coverage(const WavyEllipse& ellipse, double u, double v) const;
 
   int size_;
   double pixel_mm_;

@@ -9,7 +9,7 @@
 namespace leda::ct {
 
 struct Structure {
-  Blob blob;
+  WavyEllipse ellipse;
   Material material;
 };
 

@@ -1,5 +1,5 @@
-// Denoisers without learning, the yardstick of every result table: a Gaussian filter and non-local means, each with one
-// parameter chosen on validation slices. Pure functions, one thread, double precision.
+// Denoisers without learning, the classical baselines of every result table: a Gaussian filter and non-local means,
+// each with one parameter chosen on validation slices. Pure functions, one thread, double precision.
 #pragma once
 
 #include <ATen/core/Tensor.h>

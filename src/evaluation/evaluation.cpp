@@ -11,12 +11,12 @@
 
 #include "base/error.hpp"
 #include "data/shards/rank_walk.hpp"
+#include "evaluation/classical_baselines.hpp"
 #include "evaluation/dead_network.hpp"
 #include "evaluation/image_figures.hpp"
 #include "evaluation/prepared_slice.hpp"
 #include "evaluation/statistics.hpp"
 #include "evaluation/word_measurements.hpp"
-#include "evaluation/yardsticks.hpp"
 
 namespace leda::evaluation {
 namespace {
@@ -31,14 +31,14 @@ struct Candidate {
   DeadNetworkSums dead{};
 };
 
-std::vector<Candidate> candidates_of(const TunedYardsticks& tuned, const std::vector<Method>& methods) {
+std::vector<Candidate> candidates_of(const TunedClassicalBaselines& tuned, const std::vector<Method>& methods) {
   std::vector<Candidate> candidates(1);
   candidates[0].name = "low dose";
   candidates[0].denoise_hu = [](const PreparedSlice& slice) { return slice.low_dose_hu; };
-  for (const Yardstick& yardstick : tuned.yardsticks) {
-    Candidate candidate{.name = yardstick.name, .parameter = yardstick.parameter};
-    candidate.parameter_value = yardstick.parameter_value;
-    candidate.denoise_hu = [&yardstick](const PreparedSlice& slice) { return yardstick.denoise_hu(slice.low_dose_hu); };
+  for (const ClassicalBaseline& baseline : tuned.baselines) {
+    Candidate candidate{.name = baseline.name, .parameter = baseline.parameter};
+    candidate.parameter_value = baseline.parameter_value;
+    candidate.denoise_hu = [&baseline](const PreparedSlice& slice) { return baseline.denoise_hu(slice.low_dose_hu); };
     candidates.push_back(std::move(candidate));
   }
   for (const Method& method : methods) candidates.push_back({.name = method.name, .method = &method});
@@ -244,13 +244,13 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
                                          distributed::Communicator& communicator, logging::Console& console) {
   const c10::NoGradGuard no_gradients;
   require_low_dose(test);
-  const std::optional<TunedYardsticks> found =
-      tune_yardsticks(validation, options.window, options.max_tuning_slices, communicator, options.should_stop);
+  const std::optional<TunedClassicalBaselines> found = tune_classical_baselines(
+      validation, options.window, options.max_tuning_slices, communicator, options.should_stop);
   if (!found) return std::nullopt;
-  const TunedYardsticks& tuned = *found;
-  for (const Yardstick& yardstick : tuned.yardsticks) {
-    console.say(fmt::format("{}: {}, the best on {} validation slices", yardstick.name, yardstick.parameter,
-                            tuned.tuning_slice_ids.size()));
+  const TunedClassicalBaselines& tuned = *found;
+  for (const ClassicalBaseline& baseline : tuned.baselines) {
+    console.info(fmt::format("{}: {}, the best on {} validation slices", baseline.name, baseline.parameter,
+                             tuned.tuning_slice_ids.size()));
   }
 
   EvaluationResult result;
@@ -280,7 +280,7 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
   result.comparisons = comparisons_of(result.rows, slices);
   for (const MethodFigures& row : result.rows) {
     for (const std::int64_t seed : row.dead_seeds) {
-      console.warn(fmt::format("{} (seed {}) died: it takes away none of the noise", row.name, seed));
+      console.warning(fmt::format("{} (seed {}) died: it takes away none of the noise", row.name, seed));
     }
   }
   return result;

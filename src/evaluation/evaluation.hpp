@@ -1,4 +1,4 @@
-// Measures denoisers over a data set on any number of ranks, beside the yardsticks without learning. Every figure is
+// Measures denoisers over a data set on any number of ranks, beside the classical baselines. Every figure is
 // taken per slice inside the body, on images clipped to the window, then averaged over slices.
 #pragma once
 

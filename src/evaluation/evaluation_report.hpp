@@ -8,7 +8,8 @@
 
 namespace leda::evaluation {
 
-// At most 100 columns, ASCII; names window, dose, region, slices, low-dose RMSE and how the yardsticks were tuned.
+// At most 100 columns, ASCII; names window, dose, region, slices, low-dose RMSE and how the classical baselines were
+// tuned.
 std::string table_text(const EvaluationResult& result);
 std::string to_json(const EvaluationResult& result);
 // One line per method, seed and reference; seed "mean" is the mean over seeds.

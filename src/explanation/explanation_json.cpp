@@ -115,7 +115,7 @@ std::string to_json(const Explanation& explanation, const language::Vocabulary& 
       {"vocabulary_source", vocabulary.source},
       {"vocabulary_hash", vocabulary.hash},
       {"vocabulary_size", vocabulary.size()},
-      {"vocabulary_control", sources.vocabulary_control},
+      {"vocabulary_control", sources.codebook_ablation},
       {"denoiser", sources.denoiser},
       {"images", explanation.images},
       {"num_top_words", explanation.num_top_words},

@@ -13,8 +13,8 @@ struct ExplanationSources {
   std::string data_folder{};
   std::string autoencoder{};  // file
   std::string autoencoder_checksum{};
-  std::string vocabulary_control = "none";  // what took the language out of the codebook (AutoencoderFile)
-  std::string denoiser{};                   // file; empty without one
+  std::string codebook_ablation = "none";  // what took the language out of the codebook (AutoencoderFile)
+  std::string denoiser{};                  // file; empty without one
 };
 
 std::string to_json(const Explanation& explanation, const language::Vocabulary& vocabulary,

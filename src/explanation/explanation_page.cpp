@@ -104,9 +104,9 @@ std::string Page::head(const ExplanationSources& sources) const {
                           explanation_.patients.size()));
   row("Autoencoder", sources.autoencoder);
   row("Vocabulary", fmt::format("{} ({} words)", vocabulary_.source, vocabulary_.size()));
-  if (sources.vocabulary_control != "none") {
-    row("Control",
-        fmt::format("{}: cells are named by words whose embeddings are not their own", sources.vocabulary_control));
+  if (sources.codebook_ablation != "none") {
+    row("Codebook ablation",
+        fmt::format("{}: cells are named by words whose embeddings are not their own", sources.codebook_ablation));
   }
   if (!sources.denoiser.empty()) row("Denoiser", sources.denoiser);
   row("CT window of the pictures", fmt::format("{:g} to {:g} HU", display_.window.low_hu, display_.window.high_hu));

@@ -31,24 +31,24 @@ Console::Console(int rank, std::FILE* output, std::FILE* errors, Verbosity verbo
       is_quiet_(verbosity == Verbosity::quiet),
       is_terminal_(is_shown_on_terminal(output)) {}
 
-void Console::say(const std::string& line) {
+void Console::info(const std::string& line) {
   if (!is_quiet_) print(line);
 }
 
 void Console::print(const std::string& lines) {
-  if (speaks()) write_line(output_, lines + "\n");
+  if (is_root()) write_line(output_, lines + "\n");
 }
 
-void Console::warn(const std::string& line) {
-  if (speaks()) write_line(errors_, "warning: " + line + "\n");
+void Console::warning(const std::string& line) {
+  if (is_root()) write_line(errors_, "warning: " + line + "\n");
 }
 
-void Console::complain(const std::string& line) {
+void Console::error_on_rank(const std::string& line) {
   write_line(errors_, "rank " + std::to_string(rank_) + ": " + line + "\n");
 }
 
 void Console::redraw(const std::string& line) {
-  if (!speaks() || is_quiet_) return;
+  if (!is_root() || is_quiet_) return;
   const std::scoped_lock lock(mutex_);
   const std::string text = "\r\033[K" + line;  // to the left margin, clear to the end of the line
   std::fwrite(text.data(), 1, text.size(), output_);

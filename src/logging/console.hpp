@@ -8,7 +8,7 @@
 
 namespace leda::logging {
 
-// quiet: say() and redraw() are silent.
+// quiet: info() and redraw() are silent.
 enum class Verbosity { normal, quiet };
 
 class Console {
@@ -18,21 +18,21 @@ class Console {
   Console(int rank, std::FILE* output, std::FILE* errors, Verbosity verbosity = Verbosity::normal);
 
   // Rank 0 only: a line on standard output of what is going on.
-  void say(const std::string& line);
+  void info(const std::string& line);
   // Rank 0 only: lines on standard output that were asked for, a result or an answer; a quiet console prints them too.
   void print(const std::string& lines);
   // Rank 0 only: a line on standard error, after "warning: ".
-  void warn(const std::string& line);
+  void warning(const std::string& line);
   // Any rank: a line on standard error, after "rank N: ".
-  void complain(const std::string& line);
+  void error_on_rank(const std::string& line);
 
-  // Rank 0 only: a line on a terminal that the next redraw() replaces and the next say() moves below.
+  // Rank 0 only: a line on a terminal that the next redraw() replaces and the next info() moves below.
   void redraw(const std::string& line);
   // Leaves what redraw() drew last where it is and continues below it.
   void keep_redrawn_line();
 
   bool is_terminal() const { return is_terminal_; }  // standard output
-  bool speaks() const { return rank_ == 0; }
+  bool is_root() const { return rank_ == 0; }
 
  private:
   void write_line(std::FILE* stream, const std::string& line);

@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 
 constexpr int kVersion = 1;
 
-// Steps (from, to] of a phase, made by one attempt and not yet made again.
+// Steps (from, to] of a training, made by one attempt and not yet made again.
 struct Stretch {
   std::size_t attempt = 0;
   std::int64_t from = 0;
@@ -33,7 +33,7 @@ class Reader {
     if (event == "start") return start(line);
     if (attempts_.empty() || line.value("attempt", 0) != attempts_.back().number) return;
     take_account(line);
-    if (event == "begin_phase") begin_phase(line.value("phase", ""), line.value("step", std::int64_t{0}));
+    if (event == "begin_phase") begin_training(line.value("phase", ""), line.value("step", std::int64_t{0}));
     if (event == "step") reach(line.value("step", std::int64_t{0}));
     if (event == "checkpoint") checkpoint(line);
     if (event == "end") end(line);
@@ -56,11 +56,11 @@ class Reader {
     AttemptAccount attempt;
     attempt.number = line.value("attempt", 0);
     attempt.num_ranks = line.value("ranks", 1);
-    attempt.batch_job = line.value("batch_job", "");
+    attempt.scheduler_job = line.value("batch_job", "");
     attempt.begin = line.value("begin", 0.0);
     account_for_gap(attempt, attempts_.empty() ? nullptr : &attempts_.back(), line);
     attempts_.push_back(attempt);
-    phase_.clear();
+    training_.clear();
     trained_ = saved_at_ = 0.0;
     take_account(line);
   }
@@ -68,7 +68,7 @@ class Reader {
   // In the queue: since the job was submitted, or, of a job that was requeued, since its attempt before ended.
   static void account_for_gap(AttemptAccount& attempt, const AttemptAccount* before, const Json& line) {
     double waits_from = line.value("submitted", attempt.begin);
-    if (before != nullptr && !attempt.batch_job.empty() && before->batch_job == attempt.batch_job) {
+    if (before != nullptr && !attempt.scheduler_job.empty() && before->scheduler_job == attempt.scheduler_job) {
       waits_from = before->end;
     }
     const double free_from = before != nullptr ? before->end : waits_from;
@@ -87,9 +87,9 @@ class Reader {
     trained_ = training_seconds(attempt.seconds);
   }
 
-  void begin_phase(const std::string& phase, std::int64_t step) {
+  void begin_training(const std::string& training, std::int64_t step) {
     attempts_.back().has_trained = true;
-    std::vector<Stretch>& stretches = stretches_[phase];
+    std::vector<Stretch>& stretches = stretches_[training];
     for (Stretch& stretch : stretches) {
       const std::int64_t kept_to = std::clamp(step, stretch.from, stretch.to);
       const double lost =
@@ -99,14 +99,14 @@ class Reader {
       stretch.to = kept_to;
     }
     std::erase_if(stretches, [](const Stretch& stretch) { return stretch.to == stretch.from; });
-    phase_ = phase;
+    training_ = training;
     step_ = step;
     step_trained_ = saved_at_ = trained_;
   }
 
   void reach(std::int64_t step) {
     if (step <= step_) return;
-    stretches_[phase_].push_back({attempts_.size() - 1, step_, step, trained_ - step_trained_});
+    stretches_[training_].push_back({attempts_.size() - 1, step_, step, trained_ - step_trained_});
     step_ = step;
     step_trained_ = trained_;
   }
@@ -137,9 +137,9 @@ class Reader {
   }
 
   std::vector<AttemptAccount> attempts_;
-  std::map<std::string, std::vector<Stretch>> stretches_;  // by phase
+  std::map<std::string, std::vector<Stretch>> stretches_;  // by training
   // Of the newest attempt.
-  std::string phase_;
+  std::string training_;
   std::int64_t step_ = 0;
   double trained_ = 0.0;       // seconds of steps so far
   double step_trained_ = 0.0;  // the same, at step_

@@ -16,7 +16,7 @@ namespace leda::logging {
 struct AttemptAccount {
   int number = 0;
   int num_ranks = 1;
-  std::string batch_job;
+  std::string scheduler_job;
   double begin = 0.0;  // Unix seconds: of the time that was allocated to it
   double end = 0.0;    // of its last line
   // Between the attempt before and this one.

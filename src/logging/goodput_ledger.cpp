@@ -29,14 +29,14 @@ GoodputLedger::GoodputLedger(const std::filesystem::path& path, const AttemptFac
     history_ = read_ledger(path);
     file_.emplace(open_json_lines(path));
   } catch (const std::exception& failure) {
-    console.warn(fmt::format("the run goes on without an account of its time: {}", failure.what()));
+    console.warning(fmt::format("the run goes on without a ledger of its time: {}", failure.what()));
     has_warned_ = true;
   }
   attempt_ = history_.empty() ? 1 : history_.back().number + 1;
   const double begin = begin_of(facts, history_);
   elapsed_at_construction_ = std::max(0.0, base::unix_seconds() - begin);
   OrderedJson start{{"format", "leda-ledger"},  {"version", 1},       {"begin", begin},
-                    {"ranks", facts.num_ranks}, {"host", facts.host}, {"batch_job", facts.batch_job}};
+                    {"ranks", facts.num_ranks}, {"host", facts.host}, {"batch_job", facts.scheduler_job}};
   if (facts.submitted) start["submitted"] = *facts.submitted;
   write("start", start.dump(-1, ' ', false, OrderedJson::error_handler_t::replace));
 }
@@ -66,8 +66,8 @@ void GoodputLedger::split_step(double data_wait_seconds, double exposed_communic
   seconds_of(seconds_, Activity::exposed_communication) += exposed_communication_seconds;
 }
 
-void GoodputLedger::begin_phase(const std::string& phase, std::int64_t step) {
-  phase_ = phase;
+void GoodputLedger::begin_training(const std::string& training, std::int64_t step) {
+  training_ = training;
   step_ = step;
   if (is_on_) write("begin_phase", "{}");
 }
@@ -92,7 +92,7 @@ void GoodputLedger::note_checkpoint(std::int64_t step, double pause_seconds, dou
                           .dump());
 }
 
-void GoodputLedger::note_life(double every_num_seconds) {
+void GoodputLedger::note_heartbeat(double every_num_seconds) {
   if (is_on_ && elapsed_seconds() - last_line_ >= every_num_seconds) write("alive", "{}");
 }
 
@@ -105,7 +105,7 @@ void GoodputLedger::write(const char* event, const std::string& fields) {
   close_activity();
   last_line_ = activity_begin_;
   OrderedJson line{{"event", event}, {"time", base::unix_seconds()}, {"attempt", attempt_}};
-  if (!phase_.empty()) line.update({{"phase", phase_}, {"step", step_}});
+  if (!training_.empty()) line.update({{"phase", training_}, {"step", step_}});
   line.update(OrderedJson::parse(fields));
   line["elapsed"] = activity_begin_;
   for (std::size_t i = 0; i < kNumActivities; ++i) line["seconds"][std::string(kActivityNames[i])] = seconds_[i];
@@ -118,7 +118,7 @@ void GoodputLedger::append(const std::string& line) {
     file_->append(line);
   } catch (const std::exception& failure) {
     if (!std::exchange(has_warned_, true)) {
-      console_->warn(fmt::format("the account of the run's time has gaps: {}", failure.what()));
+      console_->warning(fmt::format("the ledger of the run's time has gaps: {}", failure.what()));
     }
   }
 }

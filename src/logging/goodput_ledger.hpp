@@ -25,7 +25,7 @@ struct AttemptFacts {
   int num_ranks = 1;
   double process_start = 0.0;
   std::string host;
-  std::string batch_job;            // the batch system's number of it; empty = none
+  std::string scheduler_job;        // the batch system's number of it; empty = none
   std::optional<double> allocated;  // since when the batch system has had nodes reserved for it
   std::optional<double> submitted;
 };
@@ -54,16 +54,16 @@ class GoodputLedger {
   void split_step(double data_wait_seconds, double exposed_communication_seconds);
 
   // A training goes on after this step, 0 = from its start: what earlier attempts did of it beyond is lost.
-  void begin_phase(const std::string& phase, std::int64_t step);
-  // The phase's updates made so far.
+  void begin_training(const std::string& training, std::int64_t step);
+  // The training's updates made so far.
   void note_step(std::int64_t step);
   // A copy of the state after this step is taken, to become a checkpoint: what was done up to here may be kept by it.
   void note_snapshot(std::int64_t step);
   // The checkpoint of which a copy was taken last is complete: training stood still for `pause`, and `write` passed
   // until it was complete.
   void note_checkpoint(std::int64_t step, double pause_seconds, double write_seconds);
-  // A sign of life, at most one in this many seconds.
-  void note_life(double every_num_seconds);
+  // A heartbeat, at most one in this many seconds.
+  void note_heartbeat(double every_num_seconds);
   void finish(int exit_code);
 
  private:
@@ -85,24 +85,24 @@ class GoodputLedger {
   Activity activity_ = Activity::start_up;
   double activity_begin_ = 0.0;  // of elapsed_seconds()
   ActivitySeconds seconds_{};
-  std::string phase_;
+  std::string training_;
   std::int64_t step_ = 0;
   double snapshot_trained_ = 0.0;  // seconds of steps when a copy was taken last
   double last_line_ = 0.0;         // of elapsed_seconds()
 };
 
 // Time goes into this activity from here to the end of the scope, then into what it went into before.
-class TimeIn {
+class ActivityScope {
  public:
   // Null = nobody keeps account.
-  TimeIn(GoodputLedger* ledger, Activity activity) : ledger_(ledger) {
+  ActivityScope(GoodputLedger* ledger, Activity activity) : ledger_(ledger) {
     if (ledger_ != nullptr) before_ = ledger_->enter(activity);
   }
-  ~TimeIn() {
+  ~ActivityScope() {
     if (ledger_ != nullptr) ledger_->enter(before_);
   }
-  TimeIn(const TimeIn&) = delete;
-  TimeIn& operator=(const TimeIn&) = delete;
+  ActivityScope(const ActivityScope&) = delete;
+  ActivityScope& operator=(const ActivityScope&) = delete;
 
  private:
   GoodputLedger* ledger_;

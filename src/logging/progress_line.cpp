@@ -29,7 +29,7 @@ ProgressLine::ProgressLine(Console& console, std::string title, std::int64_t num
       step_(first_step) {}
 
 void ProgressLine::update(std::int64_t step, const std::string& figures) {
-  if (!console_.speaks()) return;
+  if (!console_.is_root()) return;
   step_ = step;
   figures_ = figures;
   const double now = stopwatch_.seconds();
@@ -40,7 +40,7 @@ void ProgressLine::update(std::int64_t step, const std::string& figures) {
 }
 
 void ProgressLine::finish() {
-  if (!console_.speaks()) return;
+  if (!console_.is_root()) return;
   if (last_shown_step_ != step_) show();
   console_.keep_redrawn_line();
 }
@@ -65,7 +65,7 @@ void ProgressLine::show() {
   if (console_.is_terminal()) {
     console_.redraw(line());
   } else {
-    console_.say(line());
+    console_.info(line());
   }
 }
 

@@ -8,7 +8,7 @@
 namespace leda::logging {
 
 RunLog::RunLog(Console& console, const std::filesystem::path& folder, bool writes_tensorboard) : console_(console) {
-  if (!console_.speaks()) return;
+  if (!console_.is_root()) return;
   std::error_code failure;
   std::filesystem::create_directories(folder, failure);  // a failure shows when the files are opened
   warn_on_failure([&] { json_lines_ = std::make_unique<JsonLinesLog>(folder / "log.jsonl"); });
@@ -25,7 +25,7 @@ void RunLog::warn_on_failure(const std::function<void()>& action) {
   try {
     action();
   } catch (const std::exception& failure) {
-    if (!has_warned_) console_.warn(fmt::format("the run goes on without complete logs: {}", failure.what()));
+    if (!has_warned_) console_.warning(fmt::format("the run goes on without complete logs: {}", failure.what()));
     has_warned_ = true;
   }
 }

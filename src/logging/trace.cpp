@@ -42,7 +42,7 @@ Trace::Trace(const std::filesystem::path& path, int rank, const std::string& whe
     is_on_ = true;
   } catch (const std::exception& failure) {
     file_.reset();
-    console.complain(fmt::format("no trace is written: {}", failure.what()));
+    console.error_on_rank(fmt::format("no trace is written: {}", failure.what()));
     return;
   }
   add_event(metadata("process_name", rank, {{"name", fmt::format("rank {} ({})", rank, where)}}));
@@ -102,7 +102,7 @@ void Trace::write_pending() {
   } catch (const std::exception& failure) {
     is_on_ = false;
     file_.reset();
-    console_->complain(fmt::format("the trace ends here: {}", failure.what()));
+    console_->error_on_rank(fmt::format("the trace ends here: {}", failure.what()));
   }
   pending_.clear();
 }

@@ -1,7 +1,7 @@
 // Where one rank's time goes, as a Chrome trace (docs/formats/trace.md): spans on the thread that trains, and buckets
 // on their way beside them. Times are put on rank 0's clock, so that the files of all ranks fit together.
 //
-// Lives in the job for one phase; everything that writes into it is handed a pointer, and a null pointer is a trace
+// Lives in the job for one training; everything that writes into it is handed a pointer, and a null pointer is a trace
 // that is off. Any thread. A file that cannot be written is one warning, never the end of a training.
 #pragma once
 

@@ -75,7 +75,7 @@ models::AutoencoderOptions options_from(const nlohmann::json& json, const std::f
 
 void save_autoencoder(const std::filesystem::path& path, const models::Autoencoder& autoencoder,
                       const ct::Window& window, const std::string& vocabulary_hash,
-                      const std::string& vocabulary_control) {
+                      const std::string& codebook_ablation) {
   storage::TensorArchive archive;
   append_network("", autoencoder.tensors(), archive);
   archive.metadata = {{"format", kAutoencoderFormat},
@@ -84,7 +84,7 @@ void save_autoencoder(const std::filesystem::path& path, const models::Autoencod
                       {"window_low_hu", fmt::format("{}", window.low_hu)},
                       {"window_high_hu", fmt::format("{}", window.high_hu)},
                       {"vocabulary_hash", vocabulary_hash},
-                      {kControl, vocabulary_control}};
+                      {kControl, codebook_ablation}};
   save_network_file(path, archive);
 }
 
@@ -121,14 +121,14 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
   file.autoencoder->tensors().freeze();
   file.vocabulary_hash = metadata_of(archive, "vocabulary_hash", path);
   for (const auto& [name, value] : archive.metadata) {
-    if (name == kControl) file.vocabulary_control = value;
+    if (name == kControl) file.codebook_ablation = value;
   }
   file.checksum = storage::checksum_text(read.checksum);
   return file;
 }
 
 void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path& path, const std::string& hash,
-                        const std::string& control) {
+                        const std::string& ablation) {
   if (file.vocabulary_hash != hash) {
     throw base::ErrorOnAllRanks(base::ExitCode::data,
                                 {.what = path.string() + " was trained with another vocabulary",
@@ -136,13 +136,13 @@ void require_vocabulary(const AutoencoderFile& file, const std::filesystem::path
                                  .why = "its tokens would be read as other words",
                                  .remedy = "restore vocabulary.file, or start afresh with --new-run"});
   }
-  if (file.vocabulary_control != control) {
-    throw base::ErrorOnAllRanks(base::ExitCode::data,
-                                {.what = path.string() + " was trained with another codebook",
-                                 .value = fmt::format("control {}; vocabulary.control and run.seed ask for {}",
-                                                      file.vocabulary_control, control),
-                                 .why = "it would be taken for what it is not",
-                                 .remedy = "restore vocabulary.control, or start afresh with --new-run"});
+  if (file.codebook_ablation != ablation) {
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::data, {.what = path.string() + " was trained with another codebook",
+                               .value = fmt::format("codebook ablation {}; vocabulary.control and run.seed ask for {}",
+                                                    file.codebook_ablation, ablation),
+                               .why = "it would be taken for what it is not",
+                               .remedy = "restore vocabulary.control, or start afresh with --new-run"});
   }
 }
 

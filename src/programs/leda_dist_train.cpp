@@ -17,7 +17,7 @@ namespace {
 using leda::base::ExitCode;
 
 ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Communicator& plain_communicator,
-               leda::logging::Console& console, leda::distributed::RankWatch& watch) {
+               leda::logging::Console& console, leda::distributed::HangDetector& hang_detector) {
   leda::training::JobOptions job;
   leda::config::OptionTable table;
   leda::config::bind_job_options(table, job);
@@ -31,17 +31,18 @@ ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Com
 
   leda::config::check_job_options(job);
   // Until the job knows which of its runs it is, and watches from there.
-  watch.watch(std::filesystem::path(job.run.folder) / "events", job.watch.timeout_seconds);
-  leda::distributed::WatchedCommunicator communicator(plain_communicator, watch.journal(), job.watch.check_collectives);
+  hang_detector.watch(std::filesystem::path(job.run.folder) / "events", job.watch.timeout_seconds);
+  leda::distributed::WatchedCommunicator communicator(plain_communicator, hang_detector.journal(),
+                                                      job.watch.check_collectives);
   if (line.has("--report")) return leda::training::report_job(job, communicator, console);
   const int threads = leda::programs::set_threads(job.threads_per_rank, communicator);
   if (line.config_file.empty()) {
-    console.say("No --config given: this is the embedded job on phantoms (configs/quickstart.cfg).");
+    console.info("No --config given: this is the embedded job on phantoms (configs/quickstart.cfg).");
   }
-  console.say(fmt::format("leda_dist_train {}: {} rank{} x {} thread{}", LEDA_VERSION, communicator.size(),
-                          communicator.size() == 1 ? "" : "s", threads, threads == 1 ? "" : "s"));
+  console.info(fmt::format("leda_dist_train {}: {} rank{} x {} thread{}", LEDA_VERSION, communicator.size(),
+                           communicator.size() == 1 ? "" : "s", threads, threads == 1 ? "" : "s"));
   return leda::training::run_job(job, leda::config::option_values(table),
-                                 {line.has("--new-run"), line.has("--dry-run")}, communicator, watch, console);
+                                 {line.has("--new-run"), line.has("--dry-run")}, communicator, hang_detector, console);
 }
 
 }  // namespace

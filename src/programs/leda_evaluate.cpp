@@ -1,4 +1,4 @@
-// leda_evaluate: measures trained denoisers over a data set, beside the yardsticks without learning, on any number of
+// leda_evaluate: measures trained denoisers over a data set, beside the classical baselines, on any number of
 // ranks.
 #include <fmt/format.h>
 

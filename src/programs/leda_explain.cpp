@@ -79,7 +79,7 @@ std::optional<leda::language::TissueWords> tissue_words_of(const leda::language:
   try {
     return leda::language::TissueWords(vocabulary);
   } catch (const leda::base::Error& error) {
-    console.warn(fmt::format("no agreement with the tissue labels: {}", error.text().what));
+    console.warning(fmt::format("no agreement with the tissue labels: {}", error.text().what));
     return std::nullopt;
   }
 }
@@ -121,7 +121,7 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
   const leda::explanation::ExplanationSources sources{.data_folder = options.data_folder,
                                                       .autoencoder = options.autoencoder,
                                                       .autoencoder_checksum = file.checksum,
-                                                      .vocabulary_control = file.vocabulary_control,
+                                                      .codebook_ablation = file.codebook_ablation,
                                                       .denoiser = options.denoiser};
   std::optional<leda::explanation::ExplainedSlices> explained;
   const ExitCode code = leda::programs::run_stoppable(

@@ -19,7 +19,7 @@
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "config/command_line.hpp"
-#include "distributed/core/last_resort.hpp"
+#include "distributed/core/exit_deadline.hpp"
 #include "distributed/mpi/make_communicator.hpp"
 #include "distributed/mpi/mpi_session.hpp"
 
@@ -59,7 +59,7 @@ Failure current_failure() {
 }
 
 // Not fmt::print, which throws where the log is on the full disk that the message is about.
-void complain(const std::string& message) {
+void write_error(const std::string& message) {
   std::fputs(message.c_str(), stderr);
   std::fflush(stderr);
 }
@@ -88,7 +88,7 @@ class ExitGuard {
   static void end_job(int code, void* argument) {
     const auto* state = static_cast<const State*>(argument);
     if (!state->is_inside) return;
-    complain(
+    write_error(
         fmt::format("{}: error on rank {}: exit({}) was called inside the program\n"
                     "  why it matters: the other ranks would wait for this one\n"
                     "  what to try: report this with the command and its options\n",
@@ -101,7 +101,7 @@ class ExitGuard {
 
 std::unique_ptr<distributed::Communicator> connect(const distributed::MpiSession& session,
                                                    const std::string& program_name) {
-  const distributed::LastResort limit(
+  const distributed::ExitDeadline deadline(
       distributed::kSecondsToStart, static_cast<int>(ExitCode::communication),
       fmt::format("{}: error on rank {}: the ranks have not connected within {:.0f} s\n"
                   "  what to try: look whether all ranks run; start the same command again\n",
@@ -132,10 +132,10 @@ int set_threads(std::int64_t wanted, distributed::Communicator& communicator) {
 }
 
 int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body) {
-  return run_program(
-      argc, argv, program_name,
-      [&body](const std::vector<std::string>& arguments, distributed::Communicator& communicator,
-              logging::Console& console, distributed::RankWatch&) { return body(arguments, communicator, console); });
+  return run_program(argc, argv, program_name,
+                     [&body](const std::vector<std::string>& arguments, distributed::Communicator& communicator,
+                             logging::Console& console,
+                             distributed::HangDetector&) { return body(arguments, communicator, console); });
 }
 
 int run_program(int argc, char** argv, const std::string& program_name, const WatchedProgramBody& body) {
@@ -146,7 +146,7 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
   // Nor does a run end because nobody reads its output any more: log.jsonl has all of it.
   std::signal(SIGPIPE, SIG_IGN);
   // Outlives the session: ranks are watched until MPI has ended.
-  std::optional<distributed::RankWatch> watch;
+  std::optional<distributed::HangDetector> hang_detector;
   std::unique_ptr<distributed::MpiSession> session;
   int rank = 0;
   const ExitGuard exit_guard(program_name);
@@ -154,16 +154,16 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
     session = std::make_unique<distributed::MpiSession>();
     rank = session->rank();
     exit_guard.set_rank(rank);
-    watch.emplace(rank, session->size(), [&](const base::Error& verdict) {
-      complain(fmt::format("{}: error, found by rank {}: {}\n", program_name, rank, verdict.what()));
-      distributed::end_all_ranks(static_cast<int>(verdict.exit_code()));
+    hang_detector.emplace(rank, session->size(), [&](const base::Error& diagnosis) {
+      write_error(fmt::format("{}: error, found by rank {}: {}\n", program_name, rank, diagnosis.what()));
+      distributed::end_all_ranks(static_cast<int>(diagnosis.exit_code()));
     });
     const bool is_quiet = std::find(arguments.begin(), arguments.end(), config::kQuiet) != arguments.end();
     logging::Console console(rank, is_quiet ? logging::Verbosity::quiet : logging::Verbosity::normal);
     std::unique_ptr<distributed::Communicator> communicator = connect(*session, program_name);
-    const ExitCode code = body(arguments, *communicator, console, *watch);
-    const std::int64_t end = watch->journal().begin({.operation = "the end of the program (MPI_Finalize)"});
-    const distributed::CollectiveJournal::Blocked blocked(watch->journal(), end);
+    const ExitCode code = body(arguments, *communicator, console, *hang_detector);
+    const std::int64_t end = hang_detector->journal().begin({.operation = "the end of the program (MPI_Finalize)"});
+    const distributed::CollectiveJournal::Blocked blocked(hang_detector->journal(), end);
     communicator.reset();
     session.reset();
     return static_cast<int>(code);
@@ -174,12 +174,12 @@ int run_program(int argc, char** argv, const std::string& program_name, const Wa
     // Meant for all ranks, but perhaps found by this one alone (another option file on its host, say).
     const bool is_shared = is_alone || (failure.is_on_all_ranks && session->everybody_arrives_within(kSecondsToMeet));
     if (is_shared) {
-      if (rank == 0) complain(fmt::format("{}: error: {}\n", program_name, failure.message));
+      if (rank == 0) write_error(fmt::format("{}: error: {}\n", program_name, failure.message));
       return code;
     }
     // What several ranks run into at once (a missing file, say) is said by the lowest of them, which ends the others.
     if (rank > 0) std::this_thread::sleep_for(std::chrono::milliseconds(std::min(900 + 100 * rank, 3000)));
-    complain(fmt::format("{}: error on rank {}: {}\n", program_name, rank, failure.message));
+    write_error(fmt::format("{}: error on rank {}: {}\n", program_name, rank, failure.message));
     session->abort(code);
   }
 }

@@ -7,7 +7,7 @@
 
 #include "base/exit_code.hpp"
 #include "distributed/core/communicator.hpp"
-#include "distributed/watch/rank_watch.hpp"
+#include "distributed/watch/hang_detector.hpp"
 #include "logging/console.hpp"
 
 namespace leda::programs {
@@ -18,7 +18,7 @@ using ProgramBody = std::function<base::ExitCode(const std::vector<std::string>&
 // The same, of a program that has its ranks watched: it wraps the communicator and starts the watch once it knows how.
 using WatchedProgramBody =
     std::function<base::ExitCode(const std::vector<std::string>& arguments, distributed::Communicator& communicator,
-                                 logging::Console& console, distributed::RankWatch& watch)>;
+                                 logging::Console& console, distributed::HangDetector& hang_detector)>;
 
 // Starts MPI (one rank without mpirun), runs `body`, and turns exceptions into one message and the exit code of the
 // whole job: what every rank found by itself is said once, by rank 0; what one rank ran into carries its number, and

@@ -16,7 +16,7 @@ base::ExitCode run_stoppable(const std::function<bool(const std::function<bool()
   });
   agreement.drain();  // what is under way may not outlive the agreement
   if (is_done) return base::ExitCode::finished;
-  console.say(said);
+  console.info(said);
   return stop == base::StopRequest::run_again ? base::ExitCode::saved_run_again : base::ExitCode::saved_do_not_restart;
 }
 

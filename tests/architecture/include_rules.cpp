@@ -110,7 +110,7 @@ std::string why_project_header_is_refused(const std::vector<Room>& rooms, const 
   }
   if (!known_paths.contains("src/" + header)) return "there is no such file in src/";
   const Room* target = room_of(rooms, header);
-  if (is_test || target == nullptr) return "";  // of a target in no room its own file is complained of
+  if (is_test || target == nullptr) return "";  // of a target in no room its own file gets the finding
   const Room& room = *room_of(rooms, file.path.substr(4));
   if (room.name == target->name || contains(room.lower_rooms, target->name) ||
       contains(room.lower_rooms, parent_of(target->name))) {

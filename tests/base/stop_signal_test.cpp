@@ -8,11 +8,11 @@
 namespace leda::base {
 namespace {
 
-// What a process of its own knows after these signals: 10 * request + haste, as its exit code. Signals are for ever.
+// What a process of its own knows after these signals: 10 * request + urgency, as its exit code. Signals are for ever.
 [[noreturn]] void end_after(std::initializer_list<int> signals) {
   install_stop_handlers();
   for (const int number : signals) std::raise(number);
-  std::exit(10 * static_cast<int>(requested_stop()) + (is_stop_hasty() ? 1 : 0));
+  std::exit(10 * static_cast<int>(requested_stop()) + (is_stop_urgent() ? 1 : 0));
 }
 
 TEST(StopSignalDeathTest, WithoutASignalNothingIsAskedFor) {
@@ -29,7 +29,7 @@ TEST(StopSignalDeathTest, IntAndTermAskForNone) {
   EXPECT_EXIT(end_after({SIGTERM}), testing::ExitedWithCode(20), "");
 }
 
-TEST(StopSignalDeathTest, ASecondSignalMeansHasteAndTheStrongerRequestWins) {
+TEST(StopSignalDeathTest, ASecondSignalMeansUrgencyAndTheStrongerRequestWins) {
   EXPECT_EXIT(end_after({SIGUSR1, SIGUSR1}), testing::ExitedWithCode(11), "");
   EXPECT_EXIT(end_after({SIGUSR1, SIGTERM}), testing::ExitedWithCode(21), "");
   EXPECT_EXIT(end_after({SIGINT, SIGUSR2}), testing::ExitedWithCode(21), "");

@@ -93,7 +93,7 @@ void bind_step_options(config::OptionTable& table, StepOptions& options) {
   table.add("distributed.bucket_bytes", "gradients that travel together", &options.distributed.bucket_bytes);
   table.add("distributed.first_bucket_bytes", "the same, of the first to leave",
             &options.distributed.first_bucket_bytes);
-  table.add("distributed.wire_type", "full or bfloat16", &options.distributed.wire_type);
+  table.add("distributed.wire_type", "full or bfloat16", &options.distributed.gradient_compression);
   table.add("distributed.overlap", "false: buckets leave after backward", &options.distributed.overlap);
 }
 

@@ -17,7 +17,7 @@ STATES = {
     "all but half of the last write": ("current", "torn"),
     "removals without the renaming before": ("inner", "current"),
 }
-DEPTH_OF_CHECKPOINT = 4  # run / phase / checkpoints / step_*
+DEPTH_OF_CHECKPOINT = 4  # run / training / checkpoints / step_*
 
 
 @dataclasses.dataclass

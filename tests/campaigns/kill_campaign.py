@@ -207,7 +207,7 @@ class Campaign:
         number, case = numbered
         outcome = Outcome()
         case_folder = self.folder / f"case_{number}"
-        phase = case_folder / "run" / FOLDERS[case.stage]
+        training = case_folder / "run" / FOLDERS[case.stage]
         for tries in range(MAX_TRIES):
             shutil.rmtree(case_folder, ignore_errors=True)
             for left in self.folder.glob(f"case_{number}.journal*"):
@@ -217,7 +217,7 @@ class Campaign:
                 break
         else:
             outcome.wrong.append(f"its moment did not come in {MAX_TRIES} runs")
-        events = [line["step"] for line in log_lines(phase) if line.get("event") == "checkpoint"]
+        events = [line["step"] for line in log_lines(training) if line.get("event") == "checkpoint"]
         outcome.announced = max(events, default=0)
         for state in self.disks(case, case_folder, outcome):
             prefix = f"{state}: " if state else ""
@@ -227,8 +227,8 @@ class Campaign:
 
     def start_again(self, case, case_folder, outcome):
         """What is wrong with it."""
-        phase = case_folder / "run" / FOLDERS[case.stage]
-        saved = checkpoints(phase)
+        training = case_folder / "run" / FOLDERS[case.stage]
+        saved = checkpoints(training)
         wrong = [f"{path.name} is there in part" for path in saved if not is_whole(path)]
         with Running(self.command(case.stage, case.ranks, case_folder), case.ranks, 120) as running:
             ended = running.ended()
@@ -242,9 +242,9 @@ class Campaign:
             wrong.append(f"step {outcome.announced} had been announced as saved")
         if "damaged" in ended.errors:
             wrong.append("met a damaged checkpoint")
-        if different := differing_files(final_files(phase), self.references[case.stage, case.ranks][0]):
+        if different := differing_files(final_files(training), self.references[case.stage, case.ranks][0]):
             wrong.append("differ: " + ", ".join(different))
-        if left := [path.name for path in (phase / "checkpoints").glob(".*")]:
+        if left := [path.name for path in (training / "checkpoints").glob(".*")]:
             wrong.append("left behind: " + ", ".join(left))
         return wrong
 

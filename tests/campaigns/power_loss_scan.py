@@ -66,7 +66,7 @@ def check(tree, whole, announced):
 
 
 def scan(calls):
-    """Of one phase, begun in an empty folder."""
+    """Of one training, begun in an empty folder."""
     disk = Disk()
     whole = {}
     result = Scan()

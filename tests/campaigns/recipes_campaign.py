@@ -19,7 +19,7 @@ COPY = REPOSITORY / "build" / "recipes"
 TARGETS = ("programs", "models_test", "losses_test", "evaluation_test", "architecture_test")
 # The new tests, and those that look at every entry of a list.
 TESTS = (("models_test", "ToyResidual*"), ("losses_test", "ToyGradientLoss*:PixelLoss*"),
-         ("evaluation_test", "ToyLargestError*:ImageFigures*"), ("architecture_test", "*"))
+         ("evaluation_test", "*"), ("architecture_test", "*"))
 JOB = ("--config", "configs/denoisers/toy_residual.cfg", "--denoiser.losses=mse,toy_gradient:0.1")
 
 

@@ -28,7 +28,7 @@ AT_ONCE = 3  # runs; half of their time they wait for mpirun to end
 MAX_STARTS = 100
 NUM_SLICES = 12
 TOLERANCE = 1e-9
-PHASES = tuple(FOLDERS.values())
+TRAININGS = tuple(FOLDERS.values())
 # What the log says of results; the rest of it is time.
 LOSSES = ("loss", "l1", "mse", "semantic", "commitment", "generator", "discriminator", "adaptive_weight", "leda_token",
           "leda_feature", "gradient_norm")
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclasses.dataclass
 class ElasticOutcome:
-    stops: list  # (ranks, phase, step) at the end of each start
+    stops: list  # (ranks, training, step) at the end of each start
     wrong: list
     output: str
     # The largest difference of losses and of validations, which is bounded, and where; and of gradients' norms.
@@ -102,10 +102,10 @@ class Campaign:
             ended = self.start(self.options(stage, variant), run_folder, variant.ranks, fault)
             if ended.code != 0:
                 raise AssertionError(f"the uninterrupted run of {stage}, {variant.name}: {ended}")
-            phase = run_folder / FOLDERS[stage]
-            if num_skipped(phase) != (1 if variant.skipped_at else 0):
-                raise AssertionError(f"{num_skipped(phase)} updates were skipped in {stage}, {variant.name}")
-            self.references[stage, variant] = final_files(phase)
+            training = run_folder / FOLDERS[stage]
+            if num_skipped(training) != (1 if variant.skipped_at else 0):
+                raise AssertionError(f"{num_skipped(training)} updates were skipped in {stage}, {variant.name}")
+            self.references[stage, variant] = final_files(training)
         return self.references[stage, variant]
 
     def interrupt(self, case):
@@ -113,7 +113,7 @@ class Campaign:
         wanted = self.reference(case.stage, case.variant)
         options = self.options(case.stage, case.variant)
         run_folder = self.folder / f"run_{next(self.numbers)}"
-        phase = run_folder / FOLDERS[case.stage]
+        training = run_folder / FOLDERS[case.stage]
         outcome = Outcome([], 0, [], "")
         num_struck = 0
 
@@ -123,12 +123,12 @@ class Campaign:
             outcome.output += f"--- start {outcome.num_starts}: {ended}\n"
             if ended.code not in codes:
                 outcome.wrong.append(f"start {outcome.num_starts} ended with {ended.code}")
-            if "goes on otherwise than it was saved" in ended.errors:
+            if "the execution environment has changed" in ended.errors:
                 outcome.wrong.append(f"start {outcome.num_starts} says that something differs")
             step = outcome.stopped_after[-1] if outcome.stopped_after else 0
             if 0 < step < STEPS and f"resumes after step {step} of {STEPS}" not in ended.output:
                 outcome.wrong.append(f"start {outcome.num_starts} did not resume after step {step}")
-            outcome.stopped_after.append(newest_step(phase))
+            outcome.stopped_after.append(newest_step(training))
             return ended.code, "fault injector:" in ended.errors
 
         for start in case.starts:
@@ -145,9 +145,9 @@ class Campaign:
                 code, _ = live((85, 0), more)
         live((0,), {})
         outcome.stopped_after.pop()
-        if different := differing_files(final_files(phase), wanted):
+        if different := differing_files(final_files(training), wanted):
             outcome.wrong.append("differ: " + ", ".join(different))
-        if num_skipped(phase) != num_skipped(self.run_folder(case.stage, case.variant) / FOLDERS[case.stage]):
+        if num_skipped(training) != num_skipped(self.run_folder(case.stage, case.variant) / FOLDERS[case.stage]):
             outcome.wrong.append("another number of skipped updates")
         shutil.rmtree(run_folder, ignore_errors=True)
         return outcome
@@ -182,18 +182,19 @@ class Campaign:
             ended = self.start({**options, **TIME_LIMIT}, run_folder, ranks)
             code = ended.code
             outcome.output += f"--- on {ranks} ranks: {ended}\n"
-            phase = next((name for name in reversed(PHASES) if checkpoints(run_folder / name)), "")
-            outcome.stops.append((ranks, phase, newest_step(run_folder / phase) if phase else 0))
-            self.check_cursor(run_folder / phase, outcome)
+            training = next((name for name in reversed(TRAININGS) if checkpoints(run_folder / name)), "")
+            outcome.stops.append((ranks, training, newest_step(run_folder / training) if training else 0))
+            self.check_cursor(run_folder / training, outcome)
         if code != 0:
             outcome.wrong.append(f"ended with {code}")
-        for phase in PHASES:
-            if not checkpoints(straight / phase):
+        for training in TRAININGS:
+            if not checkpoints(straight / training):
                 continue
-            self.compare_losses(phase, losses_of(run_folder / phase), losses_of(straight / phase), move.steps, outcome)
-            if move.is_reproducible and (different := differing_files(final_files(run_folder / phase),
-                                                                      final_files(straight / phase))):
-                outcome.wrong.append(f"{phase}: differ: " + ", ".join(different))
+            self.compare_losses(training, losses_of(run_folder / training), losses_of(straight / training), move.steps,
+                                outcome)
+            if move.is_reproducible and (different := differing_files(final_files(run_folder / training),
+                                                                      final_files(straight / training))):
+                outcome.wrong.append(f"{training}: differ: " + ", ".join(different))
         if outcome.difference > (0.0 if move.is_reproducible else TOLERANCE):
             outcome.wrong.append(f"losses differ by {outcome.difference:.1e}, {outcome.where}")
         if move.is_reproducible and outcome.of_norms:
@@ -209,32 +210,32 @@ class Campaign:
             yield from zip(moves, pool.map(self.move, moves))
 
     def horizon(self, name):
-        """By phase: the first step whose loss differs by more than the tolerance (None: none), the largest difference."""
+        """By training: the first step whose loss differs by more than the tolerance, or None; the largest difference."""
         options = Move(name, (1, 3), HORIZON_STEPS, HORIZONS[name]).all_options()
         one, three = (self.straight({**options, "training.validate_every_num_steps": HORIZON_STEPS}, ranks)
                       for ranks in (1, 3))
         found = {}
-        for phase in PHASES:
-            differences = {step: abs(losses_of(three / phase)[step, "loss"] - loss) / abs(loss)
-                           for (step, what), loss in losses_of(one / phase).items() if what == "loss"}
+        for training in TRAININGS:
+            differences = {step: abs(losses_of(three / training)[step, "loss"] - loss) / abs(loss)
+                           for (step, what), loss in losses_of(one / training).items() if what == "loss"}
             beyond = [step for step, difference in differences.items() if difference > TOLERANCE]
-            found[phase] = (min(beyond, default=None), max(differences.values()))
+            found[training] = (min(beyond, default=None), max(differences.values()))
         return found
 
     @staticmethod
-    def check_cursor(phase, outcome):
+    def check_cursor(training, outcome):
         """The next batch is that of the step, whatever the number of ranks."""
-        if not checkpoints(phase):
+        if not checkpoints(training):
             return
-        state = json.loads((checkpoints(phase)[-1] / "state.json").read_text())
+        state = json.loads((checkpoints(training)[-1] / "state.json").read_text())
         per_epoch = -(-NUM_SLICES // OPTIONS["training.global_batch"])
         if (state["epoch"], state["position_in_epoch"]) != divmod(state["step"], per_epoch):
             outcome.wrong.append(f"step {state['step']} is at {state['position_in_epoch']} of epoch {state['epoch']}")
 
     @staticmethod
-    def compare_losses(phase, found, wanted, steps, outcome):
+    def compare_losses(training, found, wanted, steps, outcome):
         if found.keys() != wanted.keys() or max(step for step, _ in wanted) != steps:
-            outcome.wrong.append(f"{phase}: not the same steps in the log")
+            outcome.wrong.append(f"{training}: not the same steps in the log")
             return
         for key, value in wanted.items():
             difference = abs(found[key] - value) / max(abs(value), 1e-300) if found[key] != value else 0.0
@@ -242,7 +243,7 @@ class Campaign:
                 outcome.of_norms = max(outcome.of_norms, difference)
             elif difference > outcome.difference:
                 outcome.difference = difference
-                outcome.where = f"{key[1]} of step {key[0]}, {phase}"
+                outcome.where = f"{key[1]} of step {key[0]}, {training}"
 
 
 def as_ranges(steps):
@@ -271,9 +272,9 @@ def exact_rows(results):
 
 def elastic_row(move, outcome):
     stops = {}
-    for ranks, phase, step in outcome.stops:
-        stops.setdefault(phase, []).append(f"{step} ({ranks})")
-    said = "; ".join(f"{phase}: {', '.join(of_phase)}" for phase, of_phase in stops.items())
+    for ranks, training, step in outcome.stops:
+        stops.setdefault(training, []).append(f"{step} ({ranks})")
+    said = "; ".join(f"{training}: {', '.join(of_training)}" for training, of_training in stops.items())
     losses = f"{outcome.difference:.1e} ({outcome.where})" if outcome.difference else "0"
     norms = f"{outcome.of_norms:.1e}" if outcome.of_norms else "0"
     return (f"| {move.name}, {move.steps} steps | {'-'.join(map(str, move.order))} | {said} | {losses} | {norms} | "
@@ -281,9 +282,9 @@ def elastic_row(move, outcome):
 
 
 def horizon_rows(horizons):
-    for name, of_phases in horizons.items():
-        for phase, (first, largest) in of_phases.items():
-            yield f"| {name} | {phase} | {first or f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
+    for name, of_trainings in horizons.items():
+        for training, (first, largest) in of_trainings.items():
+            yield f"| {name} | {training} | {first or f'none of {HORIZON_STEPS}'} | {largest:.1e} |"
 
 
 def head_of(title, kind, outcomes, num_starts, head):
@@ -324,7 +325,7 @@ def elastic_table(moved, horizons, head):
         *head_of("Elastic resume", "elastic", [outcome for _, outcome in moved],
                  sum(len(outcome.stops) for _, outcome in moved), head),
         "",
-        "One run through all phases in float64 (unless stated), stopped at every step or two, each start on the next number "
+        "One run of all trainings in float64 (unless stated), stopped at every step or two, each start on the next number "
         "of ranks; of eight, three have no slice. Compared with an uninterrupted run on two ranks: the cursor after each "
         "start, all losses in the log of every step, the figures of validations (largest relative difference; at most "
         f"{TOLERANCE:g}), and where `distributed.reproducible` is on, all files of the final checkpoints, byte for byte.",
@@ -337,7 +338,7 @@ def elastic_table(moved, horizons, head):
         "Training amplifies rounding, the faster the larger its steps. One rank against three, neither interrupted, not "
         f"reproducible, {HORIZON_STEPS} steps:",
         "",
-        f"| learning rates | phase | first step with a loss beyond {TOLERANCE:g} | largest difference |",
+        f"| learning rates | training | first step with a loss beyond {TOLERANCE:g} | largest difference |",
         "|---|---|---|---|",
         *horizon_rows(horizons),
     ]

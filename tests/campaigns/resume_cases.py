@@ -181,9 +181,9 @@ def all_cases():
     return cases
 
 
-# Elastic: all phases of one job, each start on the next number of ranks; the order goes round.
+# Elastic: all trainings of one job, each start on the next number of ranks; the order goes round.
 ELASTIC_RANKS = (1, 2, 3, 4, 8)
-PHASES = "pretrain,baseline,denoise"
+ALL_STAGES = "pretrain,baseline,denoise"
 PUBLISHED_RATES = {"autoencoder.learning_rate": 4.5e-6, "discriminator.learning_rate": 4.5e-6,
                    "denoiser.learning_rate": 2e-4}
 REPRODUCIBLE = {"distributed.reproducible": "true", "discriminator.norm": "group"}
@@ -196,7 +196,7 @@ class Move:
     steps: int = 10
     options: dict = dataclasses.field(default_factory=dict)
     precision: str = "float64"
-    stages: str = PHASES
+    stages: str = ALL_STAGES
 
     def __str__(self):
         return f"{self.name}, {'-'.join(map(str, self.order))}"

@@ -111,15 +111,15 @@ TEST(BackgroundSave, CostsAreKept) {
   EXPECT_GT(newest.verify_seconds, 0.0);
 }
 
-TEST(BackgroundSave, InHasteNothingIsReadBackAndNothingRemoved) {
+TEST(BackgroundSave, AnUrgentSaveReadsNothingBackAndRemovesNothing) {
   const TemporaryFolder folder;
   LoneStore lone(folder.path(), 1);
   lone.store.save(1, small_content(1), "");
-  EXPECT_TRUE(lone.store.save({.step = 2, .is_hasty = true}, small_content(2), ""));
+  EXPECT_TRUE(lone.store.save({.step = 2, .is_urgent = true}, small_content(2), ""));
   EXPECT_EQ(lone.store.costs().back().verify_seconds, 0.0);
   EXPECT_TRUE(fs::exists(step_path(folder.path(), 1)));
   test::expect_content(*lone.store.load_newest(), 2);
-  lone.store.hurry();  // nothing is under way: nothing happens
+  lone.store.skip_verification();  // nothing is under way: nothing happens
   lone.store.save(3, small_content(3), "");
   EXPECT_GT(lone.store.costs().back().verify_seconds, 0.0);
   EXPECT_FALSE(fs::exists(step_path(folder.path(), 1)));
@@ -235,8 +235,8 @@ std::string failure_of(const SaveJob& job) {
   try {
     const auto error = test::thrown_error([&] { run_save(job, large_content(5), progress, kept.console()); });
     return error ? error->what() : "";
-  } catch (const Abandoned& reason) {
-    return std::string("abandoned: ") + reason.what();
+  } catch (const SaveAborted& reason) {
+    return std::string("aborted: ") + reason.what();
   }
 }
 
@@ -247,7 +247,7 @@ TEST(SplitSave, AWriterSaysInItsRecordThatItFailed) {
   fs::create_directories(temporary_path(folder.path(), 5, "1") / in_the_way / "below");
   EXPECT_NE(failure_of(second).find("cannot create"), std::string::npos);
   const std::string first = failure_of(job_of(folder.path(), 0));
-  EXPECT_NE(first.find("abandoned: rank 1"), std::string::npos) << first;
+  EXPECT_NE(first.find("aborted: rank 1"), std::string::npos) << first;
   EXPECT_FALSE(fs::exists(step_path(folder.path(), 5)));
 }
 

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/error.hpp"
-#include "checkpoint/sealed_json.hpp"
+#include "checkpoint/checksummed_json.hpp"
 #include "tests/checkpoint/small_checkpoint.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/run_command.hpp"
@@ -148,7 +148,7 @@ TEST(CheckpointStore, LeftoversOfKilledSavesAreRemovedByTheNextWriterOnly) {
   LoneStore writer(folder.path());
   writer.store.check_writable(1000);
   EXPECT_EQ(names_in(folder.path()), std::set<std::string>{"notes"});
-  EXPECT_NE(writer.kept.text().find("cut short"), std::string::npos);
+  EXPECT_NE(writer.kept.text().find("interrupted save"), std::string::npos);
 }
 
 TEST(CheckpointStore, ACheckpointOfAnotherNetworkIsRefusedNamingBoth) {
@@ -232,7 +232,7 @@ TEST(CheckpointStore, AFolderOfFormatVersion1IsReadAndContinued) {
     const TemporaryFolder folder;
     fs::copy(fs::path(LEDA_SOURCE_FOLDER) / "tests" / "checkpoint" / "version_1", step_path(folder.path(), 5));
     storage::write_file_durably(folder.path() / "best.json",
-                                seal_json(R"({"format":"leda-best-checkpoint","version":1,"step":5})"));
+                                add_checksum(R"({"format":"leda-best-checkpoint","version":1,"step":5})"));
     LoneStore lone(folder.path(), 3, identity);
     const auto found = lone.store.load_newest();
     ASSERT_TRUE(found);

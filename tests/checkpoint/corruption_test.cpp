@@ -97,7 +97,7 @@ std::vector<Region> archive_regions(const std::string& bytes) {
   return regions;
 }
 
-// Each member of a sealed text, at two blanks of indentation, and what is around them.
+// Each member of a checksummed text, at two blanks of indentation, and what is around them.
 std::vector<Region> member_regions(const std::string& text) {
   std::vector<Region> regions{{"opening", 0, 0}};
   for (std::size_t begin = 0; begin < text.size();) {

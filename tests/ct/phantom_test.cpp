@@ -64,7 +64,7 @@ TEST(Phantom, LabelsAreTheTissueOfTheTopmostStructure) {
   at::Tensor expected_hu = PhantomCanvas(128, kTorsoFieldMm / 128, torso.pose, Edges::hard).hu();
   for (const Structure& structure : torso.structures) {
     PhantomCanvas single(128, kTorsoFieldMm / 128, torso.pose, Edges::hard);
-    single.paint(structure.blob, {5000.0, 0.0});
+    single.paint(structure.ellipse, {5000.0, 0.0});
     expected_hu = expected_hu.masked_fill(single.hu().gt(0.0), structure.material.hu);
   }
   EXPECT_TRUE(make_phantom({}, kSeed, 4, 2).tissue.equal(tissue_of_hu(expected_hu)));

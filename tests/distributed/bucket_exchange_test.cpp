@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 #include "distributed/core/single_process_communicator.hpp"
 #include "distributed/gradients/gradient_synchronizer.hpp"
 #include "distributed/gradients/tree_sum.hpp"
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::distributed {
@@ -60,10 +60,10 @@ struct KnownGradients {
 // One step in which each rank has the samples of its share, one micro-batch each.
 void step(const KnownGradients& network, GradientSynchronizer& synchronizer, const Communicator& communicator,
           std::int64_t num_samples) {
-  const SampleShare share = share_of_rank(num_samples, communicator.rank(), communicator.size());
-  synchronizer.begin_step(0, static_cast<int>(share.size()), num_samples);
-  for (std::int64_t sample = share.first; sample < share.last; ++sample) {
-    synchronizer.begin_micro_batch(sample + 1 == share.last);
+  const BatchPartition partition = partition_of_rank(num_samples, communicator.rank(), communicator.size());
+  synchronizer.begin_step(0, static_cast<int>(partition.size()), num_samples);
+  for (std::int64_t sample = partition.first; sample < partition.last; ++sample) {
+    synchronizer.begin_micro_batch(sample + 1 == partition.last);
     torch::autograd::backward({network.loss(sample)}, {});
   }
   synchronizer.finish();
@@ -116,7 +116,7 @@ void expect_within_bound(const KnownGradients& network, int num_ranks) {
 void check_bfloat16(Communicator& communicator, at::ScalarType type) {
   const KnownGradients network(type);
   GradientSynchronizer synchronizer(network.parameters, network.plan, communicator,
-                                    {.wire_type = GradientCompression::bfloat16});
+                                    {.gradient_compression = GradientCompression::bfloat16});
   for (int repetition = 0; repetition < 2; ++repetition) {
     step(network, synchronizer, communicator, communicator.size());
     if (communicator.size() == 1) {
@@ -128,13 +128,13 @@ void check_bfloat16(Communicator& communicator, at::ScalarType type) {
   }
 }
 
-class BucketExchangeTest : public testing::TestWithParam<test::World> {
+class BucketExchangeTest : public testing::TestWithParam<test::CommunicatorBackend> {
  protected:
   static void run(const std::function<void(Communicator&)>& body) { GetParam().run(body); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Local, BucketExchangeTest, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, BucketExchangeTest, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, BucketExchangeTest, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, BucketExchangeTest, testing::ValuesIn(test::mpi_backends()));
 
 TEST_P(BucketExchangeTest, Bfloat16OnTheWireStaysWithinItsBound) {
   run([](Communicator& communicator) {
@@ -149,7 +149,7 @@ TEST(BucketExchange, Bfloat16OnTheWireStaysWithinItsBoundOnManyRanks) {
   }
 }
 
-// 1 to 13 samples on the world's ranks, some of them without any.
+// 1 to 13 samples on the backend's ranks, some of them without any.
 TEST_P(BucketExchangeTest, AReproducibleSumHasTheBitsOfOneRank) {
   run([](Communicator& communicator) {
     const SynchronizerOptions options{.reproducible = true};
@@ -223,7 +223,7 @@ TEST_P(BucketExchangeTest, AReproducibleSumLooksAtEverySample) {
 TEST_P(BucketExchangeTest, WithoutOverlapTheBitsAreTheSame) {
   run([](Communicator& communicator) {
     for (SynchronizerOptions options :
-         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16},
+         {SynchronizerOptions{}, SynchronizerOptions{.gradient_compression = GradientCompression::bfloat16},
           SynchronizerOptions{.reproducible = true}}) {
       const auto gradients = [&](bool overlap) {
         options.overlap = overlap;
@@ -240,7 +240,7 @@ TEST_P(BucketExchangeTest, WithoutOverlapTheBitsAreTheSame) {
 TEST_P(BucketExchangeTest, EveryBucketsSumIsAnnouncedInOrder) {
   run([](Communicator& communicator) {
     for (const SynchronizerOptions& options :
-         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16}}) {
+         {SynchronizerOptions{}, SynchronizerOptions{.gradient_compression = GradientCompression::bfloat16}}) {
       std::vector<int> announced;
       const std::unique_ptr<Communicator> channel = communicator.duplicate();
       const auto exchange =
@@ -263,9 +263,9 @@ TEST_P(BucketExchangeTest, EveryBucketsSumIsAnnouncedInOrder) {
 TEST(BucketExchange, ContradictoryOptionsAreMistakes) {
   SingleProcessCommunicator alone;
   const auto nobody = [](int) {};
-  EXPECT_THROW(
-      make_bucket_exchange({.wire_type = GradientCompression::bfloat16, .reproducible = true}, alone, nullptr, nobody),
-      std::logic_error);
+  EXPECT_THROW(make_bucket_exchange({.gradient_compression = GradientCompression::bfloat16, .reproducible = true},
+                                    alone, nullptr, nobody),
+               std::logic_error);
 }
 
 }  // namespace

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "distributed/core/batch_partition.hpp"
 #include "distributed/core/differentiable_sum.hpp"
-#include "distributed/core/sample_share.hpp"
 #include "distributed/gradients/gradient_synchronizer.hpp"
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 #include "tests/support/recording_communicator.hpp"
 
 namespace leda::distributed {
@@ -57,8 +57,8 @@ std::vector<at::Tensor> play(Communicator& communicator, std::int64_t num_sample
   CoupledNetwork critic(0.7);
   GradientSynchronizer first(generator.parameters, generator.plan, communicator, options);
   GradientSynchronizer second(critic.parameters, critic.plan, communicator, options);
-  const SampleShare share = share_of_rank(num_samples, communicator.rank(), communicator.size());
-  const at::Tensor samples = wave({num_samples, kWidth}, 0.4).slice(0, share.first, share.last);
+  const BatchPartition partition = partition_of_rank(num_samples, communicator.rank(), communicator.size());
+  const at::Tensor samples = wave({num_samples, kWidth}, 0.4).slice(0, partition.first, partition.last);
   const auto update = [&](GradientSynchronizer& synchronizer, std::int64_t step, const at::Tensor& loss) {
     synchronizer.begin_step(step, 1, num_samples);
     synchronizer.begin_micro_batch(true);
@@ -77,15 +77,15 @@ std::vector<at::Tensor> play(Communicator& communicator, std::int64_t num_sample
   return gradients;
 }
 
-class CollectiveOrder : public testing::TestWithParam<test::World> {};
+class CollectiveOrder : public testing::TestWithParam<test::CommunicatorBackend> {};
 
-INSTANTIATE_TEST_SUITE_P(Local, CollectiveOrder, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, CollectiveOrder, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, CollectiveOrder, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, CollectiveOrder, testing::ValuesIn(test::mpi_backends()));
 
 TEST_P(CollectiveOrder, IsTheSameOnEveryRankOverAllChannels) {
   GetParam().run([](Communicator& communicator) {
     for (const SynchronizerOptions& options :
-         {SynchronizerOptions{}, SynchronizerOptions{.wire_type = GradientCompression::bfloat16},
+         {SynchronizerOptions{}, SynchronizerOptions{.gradient_compression = GradientCompression::bfloat16},
           SynchronizerOptions{.overlap = false}, SynchronizerOptions{.non_finite_check = NonFiniteCheck::on_device}}) {
       for (const std::int64_t num_samples : {7, 2}) {
         std::vector<std::string> record;
@@ -124,8 +124,8 @@ TEST_P(CollectiveOrder, StatisticsRunBetweenBuckets) {
 
 TEST_P(CollectiveOrder, NetworksThatTakeTurnsDoNotMixTheirGradients) {
   std::vector<at::Tensor> truth;
-  for (const test::World& world : test::local_worlds()) {
-    world.run([&](Communicator& communicator) {
+  for (const test::CommunicatorBackend& backend : test::local_backends()) {
+    backend.run([&](Communicator& communicator) {
       if (communicator.size() == 1) truth = play(communicator, 7, {});
     });
   }

@@ -10,15 +10,15 @@
 
 #include <memory>
 
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 
 namespace leda::distributed {
 namespace {
 
-class CommunicatorContract : public testing::TestWithParam<test::World> {};
+class CommunicatorContract : public testing::TestWithParam<test::CommunicatorBackend> {};
 
-INSTANTIATE_TEST_SUITE_P(Local, CommunicatorContract, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorContract, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, CommunicatorContract, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, CommunicatorContract, testing::ValuesIn(test::mpi_backends()));
 
 TEST_P(CommunicatorContract, RanksCountFromZeroAndShareThisHost) {
   GetParam().run([](Communicator& communicator) {
@@ -36,8 +36,8 @@ at::Tensor whole_numbers(std::int64_t count, int first, at::ScalarType type) {
 
 constexpr at::ScalarType kSummedTypes[] = {at::kDouble, at::kFloat, at::kBFloat16, at::kLong, at::kByte};
 
-std::vector<std::int64_t> counts(const test::World& world) {
-  if (!world.carries_large_tensors) return {0, 1, 2, 3, 20};
+std::vector<std::int64_t> counts(const test::CommunicatorBackend& backend) {
+  if (!backend.carries_large_tensors) return {0, 1, 2, 3, 20};
   return {0, 1, 2, 3, 1000, 4099};
 }
 

@@ -9,15 +9,15 @@
 
 #include <functional>
 
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 
 namespace leda::distributed {
 namespace {
 
-class DifferentiableSum : public testing::TestWithParam<test::World> {};
+class DifferentiableSum : public testing::TestWithParam<test::CommunicatorBackend> {};
 
-INSTANTIATE_TEST_SUITE_P(Local, DifferentiableSum, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, DifferentiableSum, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, DifferentiableSum, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, DifferentiableSum, testing::ValuesIn(test::mpi_backends()));
 
 constexpr int kNumValues = 4;
 

@@ -26,7 +26,7 @@
 #include "base/error.hpp"
 #include "distributed/core/differentiable_sum.hpp"
 #include "distributed/core/single_process_communicator.hpp"
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 #include "tests/support/refusal.hpp"
 
 namespace leda::distributed {
@@ -95,13 +95,13 @@ void train_step(const SmallNetwork& network, GradientSynchronizer& synchronizer,
 const BucketPlan kOneBucket{{{2, 1, 0}}};
 const BucketPlan kOneEach{{{2}, {1}, {0}}};
 
-class GradientSynchronizerTest : public testing::TestWithParam<test::World> {
+class GradientSynchronizerTest : public testing::TestWithParam<test::CommunicatorBackend> {
  protected:
   static void run(const std::function<void(Communicator&)>& body) { GetParam().run(body); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Local, GradientSynchronizerTest, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, GradientSynchronizerTest, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, GradientSynchronizerTest, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, GradientSynchronizerTest, testing::ValuesIn(test::mpi_backends()));
 
 TEST_P(GradientSynchronizerTest, UnevenSharesGiveTheFullBatchGradient) {
   run([](Communicator& communicator) {

@@ -2,17 +2,17 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 
 namespace leda::distributed {
 namespace {
 
 using base::StopRequest;
 
-class StopAgreementTest : public testing::TestWithParam<test::World> {};
+class StopAgreementTest : public testing::TestWithParam<test::CommunicatorBackend> {};
 
-INSTANTIATE_TEST_SUITE_P(Local, StopAgreementTest, testing::ValuesIn(test::local_worlds()));
-INSTANTIATE_TEST_SUITE_P(Mpi, StopAgreementTest, testing::ValuesIn(test::mpi_worlds()));
+INSTANTIATE_TEST_SUITE_P(Local, StopAgreementTest, testing::ValuesIn(test::local_backends()));
+INSTANTIATE_TEST_SUITE_P(Mpi, StopAgreementTest, testing::ValuesIn(test::mpi_backends()));
 
 TEST_P(StopAgreementTest, ARequestOfOneRankIsSeenByAllAfterTheNextStep) {
   GetParam().run([](Communicator& communicator) {
@@ -42,13 +42,13 @@ TEST_P(StopAgreementTest, TheStrongestRequestWins) {
   });
 }
 
-TEST_P(StopAgreementTest, HasteOfOneRankIsHasteOfAll) {
+TEST_P(StopAgreementTest, UrgencyOfOneRankIsUrgencyOfAll) {
   GetParam().run([](Communicator& communicator) {
     StopAgreement agreement(communicator);
     agreement.exchange(StopRequest::run_again);  // still under way
-    EXPECT_FALSE(agreement.is_any_hasty(false));
-    EXPECT_TRUE(agreement.is_any_hasty(communicator.rank() == communicator.size() - 1));
-    EXPECT_FALSE(agreement.is_any_hasty(false));
+    EXPECT_FALSE(agreement.is_any_urgent(false));
+    EXPECT_TRUE(agreement.is_any_urgent(communicator.rank() == communicator.size() - 1));
+    EXPECT_FALSE(agreement.is_any_urgent(false));
     EXPECT_EQ(agreement.exchange(StopRequest::none), StopRequest::none);
     EXPECT_EQ(agreement.drain(), StopRequest::none);
   });

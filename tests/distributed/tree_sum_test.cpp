@@ -8,7 +8,7 @@
 #include <bit>
 #include <cmath>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 
 namespace leda::distributed {
 namespace {
@@ -73,8 +73,8 @@ TEST(TreeSum, AnyNumberOfHoldersGivesTheBitsOfTheDefinition) {
     for (int num_holders = 1; num_holders <= 9; ++num_holders) {
       TreeSum all;
       for (int holder = 0; holder < num_holders; ++holder) {
-        const SampleShare share = share_of_rank(num_terms, holder, num_holders);
-        const TreeSum part = folded(share.first, share.last);
+        const BatchPartition partition = partition_of_rank(num_terms, holder, num_holders);
+        const TreeSum part = folded(partition.first, partition.last);
         for (const TreeSum::Node& node : part.nodes()) all.add(node.terms, node.sum);
       }
       EXPECT_TRUE(all.total().equal(truth)) << num_terms << " terms, " << num_holders << " holders";
@@ -86,16 +86,16 @@ TEST(TreeSum, AnyNumberOfHoldersGivesTheBitsOfTheDefinition) {
   EXPECT_GE(num_other_orders, 15);  // the order is seen in the bits
 }
 
-TEST(SampleShare, SharesAreContiguousEvenToOneAndComplete) {
+TEST(BatchPartition, PartsAreContiguousEvenToOneAndComplete) {
   for (std::int64_t num_samples = 0; num_samples < 20; ++num_samples) {
     for (int num_ranks = 1; num_ranks < 12; ++num_ranks) {
       std::int64_t next = 0;
       for (int rank = 0; rank < num_ranks; ++rank) {
-        const SampleShare share = share_of_rank(num_samples, rank, num_ranks);
-        EXPECT_EQ(share.first, next);
-        EXPECT_GE(share.size(), num_samples / num_ranks);
-        EXPECT_LE(share.size(), (num_samples + num_ranks - 1) / num_ranks);
-        next = share.last;
+        const BatchPartition partition = partition_of_rank(num_samples, rank, num_ranks);
+        EXPECT_EQ(partition.first, next);
+        EXPECT_GE(partition.size(), num_samples / num_ranks);
+        EXPECT_LE(partition.size(), (num_samples + num_ranks - 1) / num_ranks);
+        next = partition.last;
       }
       EXPECT_EQ(next, num_samples);
     }

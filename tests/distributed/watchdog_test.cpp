@@ -83,7 +83,7 @@ TEST(Watchdog, NamesTheRankWhoseProcessDoesNotRunAndLeavesTheLastEvents) {
     const base::Stopwatch stopwatch;
     const std::string message = job.message(kTimeout + 5.0);
     EXPECT_LT(stopwatch.seconds(), kTimeout + 5.0);
-    EXPECT_THAT(message, HasSubstr(ranks_text({stopped}) + " gives no sign of life"));
+    EXPECT_THAT(message, HasSubstr(ranks_text({stopped}) + " has sent no heartbeat"));
     EXPECT_THAT(message, HasSubstr("in barrier"));
     const auto dump = nlohmann::json::parse(storage::read_text_file(job.folder() / "rank_1.json"));
     EXPECT_EQ(dump.at("rank"), 1);
@@ -107,21 +107,21 @@ TEST(Watchdog, NamesTheRankThatIsStuckAtWork) {
 }
 
 // Ranks that wait outside a communicator's call, as on a device.
-TEST(Watchdog, LastWordsNameTheRankThatSaysNone) {
+TEST(Watchdog, TheReportBeforeExitNamesTheRankThatGivesNone) {
   PretendedJob job(3);
   for (const int rank : {0, 2}) {
     job.watch(rank);
     job.journal(rank).finish(job.journal(rank).begin({.operation = "all_reduce"}));
   }
   std::string other;
-  std::thread other_rank([&] { other = job.watchdog(1).last_word(); });
-  const std::string mine = job.watchdog(0).last_word();
+  std::thread other_rank([&] { other = job.watchdog(1).report_before_exit(); });
+  const std::string mine = job.watchdog(0).report_before_exit();
   other_rank.join();
-  EXPECT_THAT(mine, HasSubstr("rank 1 gives no sign of life"));
+  EXPECT_THAT(mine, HasSubstr("rank 1 has sent no heartbeat"));
   EXPECT_EQ(mine, other);
 }
 
-TEST(Watchdog, LastWordsNameTheRankThatIsBehindAndLeaveItsEvents) {
+TEST(Watchdog, TheReportBeforeExitNamesTheRankThatIsBehindAndLeavesItsEvents) {
   PretendedJob job(3);
   for (const int rank : {0, 1, 2}) {
     job.watch(rank);
@@ -130,11 +130,12 @@ TEST(Watchdog, LastWordsNameTheRankThatIsBehindAndLeaveItsEvents) {
     }
   }
   std::vector<std::thread> others;
-  for (const std::size_t index : {1, 2}) others.emplace_back([&, index] { job.watchdog(index).last_word(); });
-  EXPECT_THAT(job.watchdog(0).last_word(), HasSubstr("rank 2 and the other ranks wait in different collectives"));
+  for (const std::size_t index : {1, 2}) others.emplace_back([&, index] { job.watchdog(index).report_before_exit(); });
+  EXPECT_THAT(job.watchdog(0).report_before_exit(),
+              HasSubstr("rank 2 and the other ranks wait in different collectives"));
   for (std::thread& other : others) other.join();
-  const auto sign = nlohmann::json::parse(storage::read_text_file(job.folder() / "rank_2.json"));
-  EXPECT_EQ(sign.at("events").size(), 4u);
+  const auto heartbeat = nlohmann::json::parse(storage::read_text_file(job.folder() / "rank_2.json"));
+  EXPECT_EQ(heartbeat.at("events").size(), 4u);
 }
 
 // All ranks of a job of three wait in the same collective; those in `sleepers` without asking, the others as MPI does.
@@ -201,7 +202,7 @@ TEST(Watchdog, SignsOfAnEarlierStartAreNone) {
   storage::write_file_durably(job.folder() / "rank_1.json", old.dump());
   job.watch(0);
   const auto wait = job.wait_in(0, "barrier");
-  EXPECT_THAT(job.message(kTimeout + 5.0), HasSubstr("rank 1 gives no sign of life"));
+  EXPECT_THAT(job.message(kTimeout + 5.0), HasSubstr("rank 1 has sent no heartbeat"));
 }
 
 TEST(Watchdog, WithoutAFolderSaysWhereTheRankStands) {

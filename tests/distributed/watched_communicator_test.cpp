@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "tests/distributed/worlds.hpp"
+#include "tests/distributed/communicator_backends.hpp"
 #include "tests/support/refusal.hpp"
 #include "tests/support/thread_ranks.hpp"
 
@@ -16,7 +16,7 @@ namespace {
 
 using testing::HasSubstr;
 
-class WatchedCommunicatorIn : public testing::TestWithParam<test::World> {};
+class WatchedCommunicatorIn : public testing::TestWithParam<test::CommunicatorBackend> {};
 
 // Every call goes through unchanged, checked or not, on the communicator and on its duplicates.
 TEST_P(WatchedCommunicatorIn, PassesEveryCallOn) {
@@ -47,9 +47,9 @@ TEST_P(WatchedCommunicatorIn, PassesEveryCallOn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Local, WatchedCommunicatorIn, testing::ValuesIn(test::local_worlds()),
+INSTANTIATE_TEST_SUITE_P(Local, WatchedCommunicatorIn, testing::ValuesIn(test::local_backends()),
                          [](const auto& tested) { return tested.param.name; });
-INSTANTIATE_TEST_SUITE_P(Mpi, WatchedCommunicatorIn, testing::ValuesIn(test::mpi_worlds()),
+INSTANTIATE_TEST_SUITE_P(Mpi, WatchedCommunicatorIn, testing::ValuesIn(test::mpi_backends()),
                          [](const auto& tested) { return tested.param.name; });
 
 // What `body` makes the check say, where every rank must hear the same.

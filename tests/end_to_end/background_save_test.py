@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from leda_job import INJECTOR, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run  # noqa: E402
 
 STEPS = 1000  # seconds, on a fast machine too
-PHASE = "without_leda"
+TRAINING = "without_leda"
 
 
 class SlowDisk(JobTestCase):
@@ -37,7 +37,7 @@ class SlowDisk(JobTestCase):
                 "LEDA_FAULT": f"rank=0 call=fsync number={number} path=/checkpoints/{path} kind={kind}"}
 
     def final_bytes(self, name):
-        newest = checkpoints(self.folder / name / PHASE)[-1]
+        newest = checkpoints(self.folder / name / TRAINING)[-1]
         self.assertEqual(newest.name, f"step_{STEPS:08}")
         names = ["manifest.json", *(file["name"] for file in json.loads((newest / "manifest.json").read_text())["files"])]
         return {file: (newest / file).read_bytes() for file in names}
@@ -52,7 +52,7 @@ class SlowDisk(JobTestCase):
         self.assertEqual(self.final_bytes("slow"), self.final_bytes("quick"))
         # Once for each save that others had to wait for; on a busy machine there are more than the slow one.
         self.assertRegex(ended.output, r"the checkpoint due at step \d+ is put off")
-        lines = log_lines(self.folder / "slow" / PHASE)
+        lines = log_lines(self.folder / "slow" / TRAINING)
         saves = [i for i, line in enumerate(lines) if line.get("event") == "checkpoint"]
         # The last is waited for, and may be the slowest where other work fills the disk.
         place = max(saves[:-1], key=lambda i: lines[i]["checkpoint_write_seconds"])
@@ -68,9 +68,9 @@ class SlowDisk(JobTestCase):
             running.process.send_signal(signal.SIGUSR1)
             ended = running.ended()
         self.assert_ended(ended, 85)
-        names = [path.name for path in checkpoints(self.folder / "stopped" / PHASE)]
-        self.assertEqual(names[-1], f"step_{last_step(self.folder / 'stopped' / PHASE):08}")
-        self.assertEqual([name for name in os.listdir(self.folder / "stopped" / PHASE / "checkpoints")
+        names = [path.name for path in checkpoints(self.folder / "stopped" / TRAINING)]
+        self.assertEqual(names[-1], f"step_{last_step(self.folder / 'stopped' / TRAINING):08}")
+        self.assertEqual([name for name in os.listdir(self.folder / "stopped" / TRAINING / "checkpoints")
                           if name.startswith(".")], [])
 
     def test_a_disk_that_hangs_at_the_end_is_named_and_ends_the_job(self):

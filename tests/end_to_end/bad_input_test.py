@@ -15,7 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from leda_job import (DATA, PHASES, REPOSITORY, TRAIN, JobTestCase, as_arguments, checkpoints,  # noqa: E402
+from leda_job import (DATA, REPOSITORY, TRAIN, TRAININGS, JobTestCase, as_arguments, checkpoints,  # noqa: E402
                       environment, run)
 
 TIME_LIMIT = 60  # seconds; each takes one to three where nothing else runs
@@ -52,7 +52,7 @@ class BadInput(JobTestCase):
         for number in ranks:  # None: without mpirun
             with self.subTest(words=words, ranks=number):
                 self.assert_refused(run(command, ranks=number, timeout=TIME_LIMIT), code, *words)
-                trained = [path for phase in PHASES for path in checkpoints(run_folder / phase)]
+                trained = [path for training in TRAININGS for path in checkpoints(run_folder / training)]
                 if before_training:
                     self.assertEqual(trained, [], "refused before anything is trained")
             shutil.rmtree(run_folder, ignore_errors=True)
@@ -193,10 +193,10 @@ class Networks(BadInput):
             self.assert_refused(run(command, ranks=number, timeout=TIME_LIMIT), code, *words)
 
     def test_checkpoint_of_another_network(self):
-        for stage, phase in (("pretrain", "pretrain"), ("baseline", "without_leda")):
-            folder = self.folder / phase
-            shutil.copytree(self.wider / phase, folder / phase)
-            self.refuse_resume(self.job(run_folder=folder, run__stages=stage), 11, folder / phase / "checkpoints",
+        for stage, training in (("pretrain", "pretrain"), ("baseline", "without_leda")):
+            folder = self.folder / training
+            shutil.copytree(self.wider / training, folder / training)
+            self.refuse_resume(self.job(run_folder=folder, run__stages=stage), 11, folder / training / "checkpoints",
                                "of another network", "--new-run", ranks=(2,))
 
     def test_vocabulary_of_another_width(self):

@@ -147,7 +147,7 @@ class Explain(JobTestCase):
         for folder, control in (("out", "shuffled, seed 2"), ("with_hash", "none")):
             self.assertEqual(self.explanation(folder)["vocabulary_control"], control)
             page = (self.folder / folder / "explanation.html").read_text()
-            self.assertEqual("<dt>Control</dt>" in page, control != "none")
+            self.assertEqual("<dt>Codebook ablation</dt>" in page, control != "none")
 
     def series(self):
         """Two patients without low dose: slices 0 to 3 of the first in two series, 4 and 5 of the second."""

@@ -69,8 +69,8 @@ class Checked(JobTestCase):
             ended = run(self.job(run_folder=run_folder, run__stages="pretrain,denoise",
                                  distributed__check_collectives=checked), ranks=3)
             self.assert_ended(ended, 0)
-            results.append([(checkpoints(run_folder / phase)[-1] / "networks.safetensors").read_bytes()
-                            for phase in ("pretrain", "with_leda")])
+            results.append([(checkpoints(run_folder / training)[-1] / "networks.safetensors").read_bytes()
+                            for training in ("pretrain", "with_leda")])
         self.assertTrue(results[0] == results[1], "networks differ")
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from leda_job import JobTestCase, Running, checkpoints, endless, last_step, run  # noqa: E402
 
 STEPS = 800
-PHASE = "without_leda"
+TRAINING = "without_leda"
 REFUSED = "was not saved, the next interval tries again"
 
 
@@ -28,7 +28,7 @@ class FullDisk(JobTestCase):
 
     def setUp(self):
         super().setUp()
-        self.disk = self.folder / "run" / PHASE / "checkpoints"
+        self.disk = self.folder / "run" / TRAINING / "checkpoints"
         self.disk.mkdir(parents=True)
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(self.disk)], capture_output=True,
                               check=False)

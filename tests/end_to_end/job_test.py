@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from leda_job import PHANTOM_OPTIONS, PHASES, REPOSITORY, TRAIN, JobTestCase, checkpoints, log_lines, run  # noqa: E402
+from leda_job import (PHANTOM_OPTIONS, REPOSITORY, TRAIN, TRAININGS, JobTestCase, checkpoints, log_lines,  # noqa: E402
+                      run)
 
 # Differ from run to run; all other figures of a log must not.
 MEASURED = ("time", "images_per_second", "data_wait_share", "exposed_communication_share")
@@ -122,17 +123,18 @@ class FinishedJob(JobTestCase):
                 self.assertEqual([path for path, _ in found], [path for path, _ in wanted])
                 for (path, value), (_, other) in zip(found, wanted):
                     self.assertTrue(math.isclose(value, other, rel_tol=1e-6, abs_tol=1e-6), f"{path}: {value}, {other}")
-                for phase in PHASES:
-                    self.assert_same_figures(log_lines(folder / phase), log_lines(self.run_folder / phase), phase)
+                for training in TRAININGS:
+                    self.assert_same_figures(log_lines(folder / training), log_lines(self.run_folder / training),
+                                             training)
 
-    def assert_same_figures(self, lines, others, phase):
+    def assert_same_figures(self, lines, others, training):
         # Checkpoints are written behind the steps, and reported when they are done.
         lines, others = ([line for line in log if line.get("event") != "checkpoint"] for log in (lines, others))
         self.assertEqual(len(lines), len(others))
         for line, other in zip(lines, others):
             self.assertEqual(list(line), list(other))
             for name in set(line) - set(MEASURED) - {"event"}:
-                place = f"{phase}, step {line['step']}, {name}: {line[name]}, {other[name]}"
+                place = f"{training}, step {line['step']}, {name}: {line[name]}, {other[name]}"
                 self.assertTrue(math.isclose(line[name], other[name], rel_tol=1e-6, abs_tol=1e-9), place)
 
     def test_a_finished_run_prints_its_table_and_trains_nothing(self):
@@ -163,8 +165,8 @@ class FinishedJob(JobTestCase):
     def test_dry_run_checks_everything_and_leaves_nothing_trained(self):
         ended = run(self.command("--dry-run", run_folder=self.folder / "dry"), ranks=2)
         self.assert_ended(ended, 0)
-        for phase in ("stage 1", "stage 2 without LEDA", "stage 2 with LEDA"):
-            self.assertRegex(ended.output, rf"{phase}: data, networks, and a checkpoint written and read: in order")
+        for training in ("stage 1", "stage 2 without LEDA", "stage 2 with LEDA"):
+            self.assertRegex(ended.output, rf"{training}: data, networks, and a checkpoint written and read: in order")
         left = [path.name for path in (self.folder / "dry").rglob("*") if path.is_file()]
         self.assertIn(left, ([], ["lock.json"]))
 
@@ -199,12 +201,13 @@ class FinishedJob(JobTestCase):
         self.assertEqual(picture.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
 
     def test_tensorboard_file_has_the_numbers_of_the_log(self):
-        for phase in PHASES:
-            accumulator = EventAccumulator(str(self.run_folder / phase / "tensorboard"), size_guidance={"scalars": 0})
+        for training in TRAININGS:
+            events = str(self.run_folder / training / "tensorboard")
+            accumulator = EventAccumulator(events, size_guidance={"scalars": 0})
             accumulator.Reload()
             found = {(tag, event.step): event.value
                      for tag in accumulator.Tags()["scalars"] for event in accumulator.Scalars(tag)}
-            logged = {(name, line["step"]): value for line in log_lines(self.run_folder / phase)
+            logged = {(name, line["step"]): value for line in log_lines(self.run_folder / training)
                       for name, value in line.items() if name not in ("time", "step", "event")}
             self.assertEqual(found.keys(), logged.keys())
             self.assertIn(("loss", 12), logged)
@@ -227,12 +230,12 @@ class FinishedJob(JobTestCase):
         self.assertEqual(tensors["quantize.embedding.weight"].shape, (1500, 384))
         self.assertEqual(tensors["quantize.embedding.weight"].dtype, np.float64)
 
-        for phase, weight in (("without_leda", 0.0), ("with_leda", 0.5)):
-            denoiser, about, _ = self.names_in(self.run_folder / phase / "denoiser.safetensors")
+        for training, weight in (("without_leda", 0.0), ("with_leda", 0.5)):
+            denoiser, about, _ = self.names_in(self.run_folder / training / "denoiser.safetensors")
             self.assertGreaterEqual(len(denoiser), 20)  # ten convolutions with their biases
             self.assertEqual(json.loads(about["description"])["channels"], 6)
             self.assertEqual(json.loads(about["description"])["leda_weight"], weight)
-            networks, _, _ = self.names_in(checkpoints(self.run_folder / phase)[-1] / "networks.safetensors")
+            networks, _, _ = self.names_in(checkpoints(self.run_folder / training)[-1] / "networks.safetensors")
             self.assertEqual(networks, {f"denoiser.{name}" for name in denoiser})
 
         networks, _, saved = self.names_in(checkpoints(self.run_folder / "pretrain")[-1] / "networks.safetensors")
@@ -248,14 +251,14 @@ class FinishedJob(JobTestCase):
         self.assertEqual([step for step, line in logged.items() if line["discriminator"] != 0.0], list(range(5, 13)))
 
     def test_the_last_checkpoints_and_the_best_are_kept(self):
-        for phase in PHASES:
-            folder = self.run_folder / phase / "checkpoints"
+        for training in TRAININGS:
+            folder = self.run_folder / training / "checkpoints"
             best = json.loads((folder / "best.json").read_text())["step"]
-            steps = [int(path.name[5:]) for path in checkpoints(self.run_folder / phase)]
+            steps = [int(path.name[5:]) for path in checkpoints(self.run_folder / training)]
             self.assertEqual(steps[-1], 12)
             self.assertIn(best, steps)
-            criterion = {"pretrain": "validation_l1_hu"}.get(phase, "validation_rmse_hu")
-            figures = {line["step"]: line[criterion] for line in log_lines(self.run_folder / phase)
+            criterion = {"pretrain": "validation_l1_hu"}.get(training, "validation_rmse_hu")
+            figures = {line["step"]: line[criterion] for line in log_lines(self.run_folder / training)
                        if line.get("event") == "validation"}
             self.assertEqual(best, min(figures, key=figures.get))
 

@@ -152,7 +152,7 @@ FSYNCS = {
     "the files": r".*/checkpoints/\.step_[^/]*_tmp-[^/]*/.+",
     "the checkpoint's own folder": r".*/checkpoints/\.step_[^/]*_tmp-[^/]*",
     "the folder above it": r".*/checkpoints",
-    "the phase's folder": r"run/[^/]+",
+    "the training's folder": r"run/[^/]+",
     "the run's folder": r"run",
 }
 

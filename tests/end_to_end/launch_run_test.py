@@ -29,7 +29,7 @@ class LaunchRun(JobTestCase):
 
     def setUp(self):
         super().setUp()
-        self.phase = self.folder / "run" / "without_leda"
+        self.training = self.folder / "run" / "without_leda"
 
     def baseline(self, num_steps, **options):
         return self.job(run__stages="baseline", denoiser__num_steps=num_steps, **options)
@@ -54,7 +54,7 @@ class LaunchRun(JobTestCase):
     @contextlib.contextmanager
     def in_the_middle(self, **options):
         with Running(self.launched(*self.endless_baseline(), **options)) as running:
-            running.wait_until(lambda: last_step(self.phase) >= 4 and checkpoints(self.phase))
+            running.wait_until(lambda: last_step(self.training) >= 4 and checkpoints(self.training))
             yield running
 
     def test_int_and_term_save_and_end_with_86(self):
@@ -64,13 +64,13 @@ class LaunchRun(JobTestCase):
                 ended = running.ended()
                 self.assert_ended(ended, 86)
                 self.assertEqual(self.attempts(ended), 1, ended)
-                step = last_step(self.phase)
-                self.assertEqual(checkpoints(self.phase)[-1].name, f"step_{step:08}", ended)
+                step = last_step(self.training)
+                self.assertEqual(checkpoints(self.training)[-1].name, f"step_{step:08}", ended)
                 shutil.rmtree(self.folder / "run")
 
     def test_ctrl_c_reaches_mpirun_by_the_script_alone(self):
         with Running(self.launched(*self.endless_baseline()), start_new_session=True) as running:
-            running.wait_until(lambda: last_step(self.phase) >= 4 and checkpoints(self.phase))
+            running.wait_until(lambda: last_step(self.training) >= 4 and checkpoints(self.training))
             os.killpg(running.process.pid, signal.SIGINT)  # what a terminal does
             ended = running.ended()
         self.assert_ended(ended, 86)
@@ -99,7 +99,7 @@ class LaunchRun(JobTestCase):
         path.chmod(0o755)
         with Running(self.launched(str(path))) as running:
             running.wait_until(lambda: len(re.findall("^deaf$", running.output, re.MULTILINE)) == 2)
-            for word in ("saves and leaves", "hurrying", "ending the ranks now"):
+            for word in ("saves and leaves", "skips verification", "ending the ranks now"):
                 running.process.send_signal(signal.SIGINT)
                 running.wait_until(lambda: word in running.output)
             ended = running.ended()
@@ -114,22 +114,22 @@ class LaunchRun(JobTestCase):
         self.assertEqual(len(steps), 3, ended)
         self.assertEqual(steps, sorted(set(steps)), "each attempt must get further")
         self.assert_ended(run(self.launched(*self.baseline(30))), 0)
-        self.assertEqual(last_step(self.phase), 30)
+        self.assertEqual(last_step(self.training), 30)
 
     def test_a_killed_rank_is_started_again_and_ends_with_the_undisturbed_bytes(self):
         undisturbed = self.folder / "undisturbed"
         self.assert_ended(run(self.baseline(60, run_folder=undisturbed), ranks=2), 0)
         with Running(self.launched(*self.baseline(60))) as running:
-            running.wait_until(lambda: last_step(self.phase) >= 8 and checkpoints(self.phase))
+            running.wait_until(lambda: last_step(self.training) >= 8 and checkpoints(self.training))
             os.kill(running.ranks()[1], signal.SIGKILL)
             ended = running.ended()
         self.assert_ended(ended, 0)
         self.assertEqual(self.attempts(ended), 2, ended)
         self.assertIn("ended with 137; started again", ended.output)
-        for folder in (self.phase, undisturbed / "without_leda"):
+        for folder in (self.training, undisturbed / "without_leda"):
             self.assertEqual(max(line["step"] for line in log_lines(folder)), 60)
         name = "denoiser.safetensors"
-        self.assertEqual((self.phase / name).read_bytes(), (undisturbed / "without_leda" / name).read_bytes())
+        self.assertEqual((self.training / name).read_bytes(), (undisturbed / "without_leda" / name).read_bytes())
 
     def test_a_killed_mpirun_is_started_again(self):
         with self.in_the_middle(restarts=1) as running:

@@ -1,4 +1,4 @@
-"""A cross-section of launch/campaign resume, and what a start says that goes on otherwise than it was saved.
+"""A cross-section of launch/campaign resume, and what a start says whose execution environment has changed.
 
 usage: python resume_campaign_test.py
 """
@@ -97,11 +97,11 @@ class Said(JobTestCase):
         return ended
 
     def assert_said(self, ended, *changes):
-        wanted = "warning: stage 2 without LEDA: goes on otherwise than it was saved: " + "; ".join(changes)
+        wanted = "warning: stage 2 without LEDA: the execution environment has changed: " + "; ".join(changes)
         self.assertIn(wanted + "; the result will equal an uninterrupted run's up to rounding", ended.errors)
 
     def assert_nothing_said(self, ended):
-        self.assertNotIn("goes on otherwise", ended.errors)
+        self.assertNotIn("the execution environment has changed", ended.errors)
 
     def test_other_ranks_threads_and_instruction_sets_are_said_by_name(self):
         avx2 = {"ATEN_CPU_CAPABILITY": "avx2"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from leda_job import PHASES, JobTestCase, Running, checkpoints, kill_all, last_step, run  # noqa: E402
+from leda_job import TRAININGS, JobTestCase, Running, checkpoints, kill_all, last_step, run  # noqa: E402
 
 # Long enough to be met in the middle: a few seconds for each training.
 NUM_STEPS = {"autoencoder__num_steps": 40, "denoiser__num_steps": 80}
@@ -39,30 +39,30 @@ class Resume(JobTestCase):
     def long_job(self, **options):
         return self.job(**{**NUM_STEPS, **options})
 
-    def assert_same_phase(self, phase, folder=None):
-        """Every byte that a manifest lists, and the file that the phase ends with."""
-        found, wanted = (checkpoints(root / phase)[-1] for root in (folder or self.run_folder, self.uninterrupted))
+    def assert_same_training(self, training, folder=None):
+        """Every byte that a manifest lists, and the file that the training ends with."""
+        found, wanted = (checkpoints(root / training)[-1] for root in (folder or self.run_folder, self.uninterrupted))
         self.assertEqual(found.name, wanted.name)
         manifest = (wanted / "manifest.json").read_text()
         self.assertEqual((found / "manifest.json").read_text(), manifest)
         names = [file["name"] for file in json.loads(manifest)["files"]]
         self.assertEqual(sorted(names), ["networks.safetensors", "optimisers.safetensors", "state.json"])
-        result = "../../autoencoder.safetensors" if phase == "pretrain" else "../../denoiser.safetensors"
+        result = "../../autoencoder.safetensors" if training == "pretrain" else "../../denoiser.safetensors"
         for name in (*names, result):
-            self.assertEqual((found / name).read_bytes(), (wanted / name).read_bytes(), f"{phase}: {name}")
+            self.assertEqual((found / name).read_bytes(), (wanted / name).read_bytes(), f"{training}: {name}")
 
     def assert_same_end(self):
-        for phase in PHASES:
-            self.assert_same_phase(phase)
+        for training in TRAININGS:
+            self.assert_same_training(training)
         table = "evaluation/evaluation.json"
         self.assertEqual((self.run_folder / table).read_bytes(), (self.uninterrupted / table).read_bytes())
 
-    def restarts(self, phase):
-        return json.loads((checkpoints(self.run_folder / phase)[-1] / "provenance.json").read_text())["restarts"]
+    def restarts(self, training):
+        return json.loads((checkpoints(self.run_folder / training)[-1] / "provenance.json").read_text())["restarts"]
 
-    def interrupt(self, running, phase, after_step):
-        """Waits until the phase has made that many steps, and for a checkpoint of it."""
-        folder = self.run_folder / phase
+    def interrupt(self, running, training, after_step):
+        """Waits until the training has made that many steps, and for a checkpoint of it."""
+        folder = self.run_folder / training
         running.wait_until(lambda: last_step(folder) >= after_step and checkpoints(folder))
 
     def test_stopped_by_usr1_it_goes_on_to_the_same_bytes(self):
@@ -81,7 +81,7 @@ class Resume(JobTestCase):
         self.assertIn(f"stage 1: resumes after step {step} of 40", ended.output)
         self.assertNotIn("stale", ended.output)
         self.assert_same_end()
-        self.assertEqual([self.restarts(phase) for phase in PHASES], [1, 0, 0])
+        self.assertEqual([self.restarts(training) for training in TRAININGS], [1, 0, 0])
 
     def test_killed_in_both_stages_it_goes_on_to_the_same_bytes(self):
         with Running(self.long_job(), ranks=2) as running:
@@ -104,7 +104,7 @@ class Resume(JobTestCase):
         self.assertIn("stage 2 with LEDA: resumes after step", ended.output)
         self.assertIn(f"on host {socket.gethostname()}", ended.output)
         self.assert_same_end()
-        self.assertEqual([self.restarts(phase) for phase in PHASES], [1, 0, 1])
+        self.assertEqual([self.restarts(training) for training in TRAININGS], [1, 0, 1])
 
     def copy_of_stage_1(self):
         """As if a run of stage 1 alone had been made here."""
@@ -129,7 +129,7 @@ class Resume(JobTestCase):
         self.assertIn(f"warning: passing over the damaged checkpoint {newest}", ended.errors)
         self.assertIn("the checksum of networks.safetensors does not match", ended.errors)
         self.assertIn("resumes after step 36 of 40", ended.output)
-        self.assert_same_phase("pretrain")
+        self.assert_same_training("pretrain")
 
     def test_where_every_checkpoint_is_damaged_nothing_is_begun_anew(self):
         saved = self.copy_of_stage_1()
@@ -145,7 +145,7 @@ class Resume(JobTestCase):
         ended = run(self.long_job(run__stages="pretrain"), ranks=2)
         self.assert_ended(ended, 0)
         self.assertNotIn("resumes", ended.output)
-        self.assert_same_phase("pretrain")
+        self.assert_same_training("pretrain")
 
     def test_changed_options_are_refused_by_name_and_harmless_ones_are_not(self):
         options = {"run__stages": "baseline", "denoiser__num_steps": 4}

@@ -42,26 +42,26 @@ class Signals(JobTestCase):
     def setUp(self):
         super().setUp()
         self.run_folder = self.folder / "run"
-        self.phase = self.run_folder / "without_leda"
+        self.training = self.run_folder / "without_leda"
 
     def saved_at_the_end(self):
         """The checkpoint events of the log, the last one that of the last step."""
-        step = last_step(self.phase)
-        self.assertEqual(checkpoints(self.phase)[-1].name, f"step_{step:08}")
-        events = [line for line in log_lines(self.phase) if line.get("event") == "checkpoint"]
+        step = last_step(self.training)
+        self.assertEqual(checkpoints(self.training)[-1].name, f"step_{step:08}")
+        events = [line for line in log_lines(self.training) if line.get("event") == "checkpoint"]
         self.assertEqual(events[-1]["step"], step)
         return events
 
     def goes_on(self, **options):
-        ended = run(self.endless_baseline(**{**options, "denoiser__num_steps": last_step(self.phase) + 2}), ranks=2)
+        ended = run(self.endless_baseline(**{**options, "denoiser__num_steps": last_step(self.training) + 2}), ranks=2)
         self.assert_ended(ended, 0)
         self.assertIn("resumes after step", ended.output)
 
     def test_one_signal_to_one_rank_stops_all_after_the_same_step(self):
         for number, code in ((signal.SIGUSR1, 85), (signal.SIGUSR2, 85), (signal.SIGTERM, 86)):
             with Running(self.endless_baseline(), ranks=3) as running:
-                reached = last_step(self.phase)
-                running.wait_until(lambda: last_step(self.phase) > reached + 2)
+                reached = last_step(self.training)
+                running.wait_until(lambda: last_step(self.training) > reached + 2)
                 os.kill(running.ranks()[2], number)
                 ended = running.ended()
             self.assert_ended(ended, code)
@@ -72,7 +72,7 @@ class Signals(JobTestCase):
     def test_a_second_signal_to_one_rank_skips_read_back_and_retention(self):
         command = self.endless_baseline(checkpoint__keep_last=1)
         with Running(command, ranks=2) as running:
-            running.wait_until(lambda: len(checkpoints(self.phase)) == 1 and last_step(self.phase) > 6)
+            running.wait_until(lambda: len(checkpoints(self.training)) == 1 and last_step(self.training) > 6)
             for number in (signal.SIGUSR1, signal.SIGUSR2):  # of one kind, the second might find the first still there
                 os.kill(running.ranks()[1], number)
             ended = running.ended()
@@ -90,7 +90,7 @@ class Signals(JobTestCase):
         process.stdout.readline()
         process.stdout.close()
         self.assertEqual(process.wait(timeout=60), 0)
-        self.assertEqual(last_step(self.phase), 100)
+        self.assertEqual(last_step(self.training), 100)
 
     def test_a_signal_before_main_is_kept_by_the_system_and_followed(self):
         for ranks in (None, 2):
@@ -107,7 +107,7 @@ class Signals(JobTestCase):
                 ended = running.ended()
             self.assertTrue(was_kept, "sent too late to show anything")
             self.assert_ended(ended, 85)
-            self.assertEqual(last_step(self.phase), 0, "asked for before the first step")
+            self.assertEqual(last_step(self.training), 0, "asked for before the first step")
         ended = run(self.endless_baseline(denoiser__num_steps=4), ranks=2)
         self.assert_ended(ended, 0)
 
@@ -131,7 +131,7 @@ class Signals(JobTestCase):
         self.assertFalse((folder / "validation").exists())
 
     def test_a_signal_in_the_evaluation_leaves_it_for_the_next_start(self):
-        # Each network is asked slice by slice: 64 x 64 pixels and all yardsticks take a second and more.
+        # Each network is asked slice by slice: 64 x 64 pixels and all classical baselines take a second and more.
         command = self.job(run__stages="baseline,evaluate", denoiser__num_steps=4, evaluation__max_tuning_slices=4)
         with Running(command, ranks=2) as running:
             running.wait_until(lambda: "\nevaluation\n" in running.output)
@@ -156,15 +156,15 @@ class Signals(JobTestCase):
         pending = False
         for _ in range(10):
             with Running(self.endless_baseline(**options), ranks=2) as running:
-                before = last_step(self.phase)
-                running.wait_until(lambda: last_step(self.phase) > before + 1)
+                before = last_step(self.training)
+                running.wait_until(lambda: last_step(self.training) > before + 1)
                 os.kill(running.ranks()[0], signal.SIGTERM)
                 ended = running.ended()
             self.assert_ended(ended, 86)
-            step = last_step(self.phase)
-            state = json.loads((checkpoints(self.phase)[-1] / "state.json").read_text())
+            step = last_step(self.training)
+            state = json.loads((checkpoints(self.training)[-1] / "state.json").read_text())
             self.assertEqual(state["step"], step)
-            validated = [line["step"] for line in log_lines(self.phase) if line.get("event") == "validation"]
+            validated = [line["step"] for line in log_lines(self.training) if line.get("event") == "validation"]
             self.assertEqual(state.get("validation_pending", False), step not in validated)
             pending = "validation_pending" in state
             if pending:
@@ -176,10 +176,10 @@ class Signals(JobTestCase):
             os.kill(running.ranks()[1], signal.SIGTERM)
             ended = running.ended()
         self.assert_ended(ended, 86)
-        self.assertEqual(last_step(self.phase), step, "the signal came after the validation")
-        self.assertIn("validation_pending", json.loads((checkpoints(self.phase)[-1] / "state.json").read_text()))
+        self.assertEqual(last_step(self.training), step, "the signal came after the validation")
+        self.assertIn("validation_pending", json.loads((checkpoints(self.training)[-1] / "state.json").read_text()))
         self.goes_on(**options)
-        validated = [line["step"] for line in log_lines(self.phase) if line.get("event") == "validation"]
+        validated = [line["step"] for line in log_lines(self.training) if line.get("event") == "validation"]
         self.assertIn(step, validated)
 
     def test_the_end_of_a_slurm_job_is_left_in_time(self):

@@ -27,11 +27,11 @@ struct Streams {
 TEST(Console, RankZeroSpeaksAndWarns) {
   Streams streams;
   Console console(0, streams.output, streams.errors);
-  EXPECT_TRUE(console.speaks());
+  EXPECT_TRUE(console.is_root());
   EXPECT_FALSE(console.is_terminal());
-  console.say("hello");
-  console.warn("disk nearly full");
-  console.complain("no data");
+  console.info("hello");
+  console.warning("disk nearly full");
+  console.error_on_rank("no data");
   EXPECT_EQ(contents(streams.output), "hello\n");
   EXPECT_EQ(contents(streams.errors), "warning: disk nearly full\nrank 0: no data\n");
 }
@@ -39,12 +39,12 @@ TEST(Console, RankZeroSpeaksAndWarns) {
 TEST(Console, QuietItPrintsResultsWarningsAndErrorsAlone) {
   Streams streams;
   Console console(0, streams.output, streams.errors, Verbosity::quiet);
-  console.say("step 10 of 20");
+  console.info("step 10 of 20");
   console.redraw("bar");
   console.keep_redrawn_line();
   console.print("the table");
-  console.warn("disk nearly full");
-  console.complain("no data");
+  console.warning("disk nearly full");
+  console.error_on_rank("no data");
   EXPECT_EQ(contents(streams.output), "the table\n");
   EXPECT_EQ(contents(streams.errors), "warning: disk nearly full\nrank 0: no data\n");
 }
@@ -52,13 +52,13 @@ TEST(Console, QuietItPrintsResultsWarningsAndErrorsAlone) {
 TEST(Console, OtherRanksOnlyComplain) {
   Streams streams;
   Console console(3, streams.output, streams.errors);
-  EXPECT_FALSE(console.speaks());
-  console.say("hello");
+  EXPECT_FALSE(console.is_root());
+  console.info("hello");
   console.print("the table");
-  console.warn("disk nearly full");
+  console.warning("disk nearly full");
   console.redraw("bar");
   console.keep_redrawn_line();
-  console.complain("no data");
+  console.error_on_rank("no data");
   EXPECT_EQ(contents(streams.output), "");
   EXPECT_EQ(contents(streams.errors), "rank 3: no data\n");
 }
@@ -67,7 +67,7 @@ TEST(Console, ALineTakesTheRedrawnLinesPlace) {
   Streams streams;
   Console console(0, streams.output, streams.errors);
   console.redraw("10 %");
-  console.say("saved");
+  console.info("saved");
   console.redraw("20 %");
   console.keep_redrawn_line();
   EXPECT_EQ(contents(streams.output), "\r\033[K10 %\r\033[Ksaved\n\r\033[K20 %\n");

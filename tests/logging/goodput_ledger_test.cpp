@@ -47,11 +47,11 @@ class GoodputLedgerTest : public testing::Test {
     facts.update(fields);
     line("start", 0.0, json::object(), facts);
   }
-  void step(double elapsed, const json& seconds, const std::string& phase, std::int64_t reached) {
-    line("step", elapsed, seconds, {{"phase", phase}, {"step", reached}});
+  void step(double elapsed, const json& seconds, const std::string& training, std::int64_t reached) {
+    line("step", elapsed, seconds, {{"phase", training}, {"step", reached}});
   }
-  void begin_phase(double elapsed, const json& seconds, const std::string& phase, std::int64_t reached) {
-    line("begin_phase", elapsed, seconds, {{"phase", phase}, {"step", reached}});
+  void begin_training(double elapsed, const json& seconds, const std::string& training, std::int64_t reached) {
+    line("begin_phase", elapsed, seconds, {{"phase", training}, {"step", reached}});
   }
   std::vector<json> lines() const {
     std::vector<json> found;
@@ -75,16 +75,16 @@ TEST_F(GoodputLedgerTest, AtEveryLineTheActivitiesAddUpToTheWallTime) {
   {
     GoodputLedger ledger(path_, {.num_ranks = 2, .process_start = process_start, .host = "here"}, console_);
     pass();
-    ledger.begin_phase("pretrain", 0);
+    ledger.begin_training("pretrain", 0);
     {
-      const TimeIn steps(&ledger, Activity::step);
+      const ActivityScope steps(&ledger, Activity::step);
       pass();
       {
-        const TimeIn validation(&ledger, Activity::validation);
+        const ActivityScope validation(&ledger, Activity::validation);
         pass();
       }
       {
-        const TimeIn checkpoint(&ledger, Activity::checkpoint);
+        const ActivityScope checkpoint(&ledger, Activity::checkpoint);
         ledger.note_snapshot(4);
         pass();
       }
@@ -118,7 +118,7 @@ TEST_F(GoodputLedgerTest, AtEveryLineTheActivitiesAddUpToTheWallTime) {
 
 TEST_F(GoodputLedgerTest, StepsThatAreMadeAgainAreLostToTheAttemptThatMadeThemFirst) {
   start(1000.0, 1);
-  begin_phase(10.0, {{"start_up", 10.0}}, "pretrain", 0);
+  begin_training(10.0, {{"start_up", 10.0}}, "pretrain", 0);
   step(30.0, {{"start_up", 10.0}, {"step", 15.0}, {"data_wait", 5.0}}, "pretrain", 10);
   line("checkpoint", 30.0, {{"start_up", 10.0}, {"step", 15.0}, {"data_wait", 5.0}},
        {{"saved_step", 10}, {"trained_seconds", 20.0}, {"pause_seconds", 0.1}, {"write_seconds", 1.0}});
@@ -128,7 +128,7 @@ TEST_F(GoodputLedgerTest, StepsThatAreMadeAgainAreLostToTheAttemptThatMadeThemFi
   EXPECT_EQ(num_failures(attempts()), 1);
 
   start(1100.0, 1);  // killed; goes on from 15, a checkpoint between two lines
-  begin_phase(5.0, {{"start_up", 5.0}}, "pretrain", 15);
+  begin_training(5.0, {{"start_up", 5.0}}, "pretrain", 15);
   step(15.0, {{"start_up", 5.0}, {"step", 10.0}}, "pretrain", 20);
   line("end", 15.0, {{"start_up", 5.0}, {"step", 10.0}}, {{"exit_code", 0}});
 
@@ -147,15 +147,15 @@ TEST_F(GoodputLedgerTest, StepsThatAreMadeAgainAreLostToTheAttemptThatMadeThemFi
 
 TEST_F(GoodputLedgerTest, WhatIsLostTwiceIsCountedOnceForEachTimeItWasMade) {
   start(0.0, 1);
-  begin_phase(0.0, json::object(), "a", 0);
+  begin_training(0.0, json::object(), "a", 0);
   step(10.0, {{"step", 10.0}}, "a", 10);
   start(20.0, 1);
-  begin_phase(0.0, json::object(), "a", 0);  // no checkpoint was complete
+  begin_training(0.0, json::object(), "a", 0);  // no checkpoint was complete
   step(8.0, {{"step", 8.0}}, "a", 8);
-  begin_phase(8.0, {{"step", 8.0}}, "a", 4);  // rolled back within the attempt
+  begin_training(8.0, {{"step", 8.0}}, "a", 4);  // rolled back within the attempt
   step(14.0, {{"step", 14.0}}, "a", 10);
   start(40.0, 1);
-  begin_phase(0.0, json::object(), "b", 0);  // another training says nothing about the first
+  begin_training(0.0, json::object(), "b", 0);  // another training says nothing about the first
   line("end", 1.0, {{"step", 1.0}}, {{"exit_code", 86}});
   const std::vector<AttemptAccount> read = attempts();
   ASSERT_EQ(read.size(), 3U);
@@ -186,7 +186,7 @@ TEST_F(GoodputLedgerTest, ARequeuedJobWaitsInTheQueueAndARestartedOneIsAway) {
 
 TEST_F(GoodputLedgerTest, AnAllocationIsAccountedForWithoutGapOrOverlap) {
   const double now = base::unix_seconds();
-  const AttemptFacts facts{.process_start = now - 2.0, .batch_job = "7", .allocated = now - 60.0};
+  const AttemptFacts facts{.process_start = now - 2.0, .scheduler_job = "7", .allocated = now - 60.0};
   { GoodputLedger(path_, facts, console_).finish(85); }
   { GoodputLedger(path_, facts, console_).finish(0); }  // started again in the same allocation
   const std::vector<AttemptAccount> read = attempts();
@@ -214,7 +214,7 @@ TEST_F(GoodputLedgerTest, WithoutFinishItEndsWithAnErrorAndThatIsAFailureOnceItH
   EXPECT_EQ(num_failures(attempts()), 0);
   {
     GoodputLedger ledger(path_, {.process_start = base::unix_seconds()}, console_);
-    ledger.begin_phase("pretrain", 0);
+    ledger.begin_training("pretrain", 0);
   }
   EXPECT_EQ(num_failures(attempts()), 1);
 }
@@ -230,20 +230,20 @@ TEST_F(GoodputLedgerTest, ALaterVersionIsRefusedByTheReaderAndAWarningToARun) {
 
 TEST_F(GoodputLedgerTest, ALedgerThatIsOffWritesNothingAndNobodyNeedsOne) {
   GoodputLedger off;
-  off.begin_phase("pretrain", 0);
+  off.begin_training("pretrain", 0);
   off.note_step(3);
   off.finish(0);
   EXPECT_EQ(off.enter(Activity::step), Activity::step);
-  const TimeIn nobody(nullptr, Activity::step);
+  const ActivityScope nobody(nullptr, Activity::step);
   EXPECT_FALSE(std::filesystem::exists(path_));
   EXPECT_TRUE(attempts().empty());
 }
 
 TEST_F(GoodputLedgerTest, SignsOfLifeComeAtMostSoOften) {
   GoodputLedger ledger(path_, {.process_start = base::unix_seconds()}, console_);
-  for (int i = 0; i < 100; ++i) ledger.note_life(3600.0);
+  for (int i = 0; i < 100; ++i) ledger.note_heartbeat(3600.0);
   EXPECT_EQ(lines().size(), 1U);
-  ledger.note_life(0.0);
+  ledger.note_heartbeat(0.0);
   EXPECT_EQ(lines().back().at("event"), "alive");
 }
 

@@ -238,18 +238,18 @@ TEST_F(NetworkFiles, AnAutoencoderIsReadAndHashedInOnePass) {
 
 TEST_F(NetworkFiles, TheAutoencoderSaysWhatWasDoneToItsCodebook) {
   const AutoencoderFile plain = load_autoencoder(autoencoder_path, {});
-  EXPECT_EQ(plain.vocabulary_control, "none");
+  EXPECT_EQ(plain.codebook_ablation, "none");
   EXPECT_NO_THROW(require_vocabulary(plain, autoencoder_path, "0123456789abcdef", "none"));
   EXPECT_THROW(require_vocabulary(plain, autoencoder_path, "0123456789abcdee", "none"), base::ErrorOnAllRanks);
 
   save_autoencoder(autoencoder_path, autoencoder, kWindow, "0123456789abcdef", "shuffled, seed 7");
   const AutoencoderFile shuffled = load_autoencoder(autoencoder_path, {});
-  EXPECT_EQ(shuffled.vocabulary_control, "shuffled, seed 7");
+  EXPECT_EQ(shuffled.codebook_ablation, "shuffled, seed 7");
   EXPECT_NO_THROW(require_vocabulary(shuffled, autoencoder_path, "0123456789abcdef", "shuffled, seed 7"));
-  for (const std::string control : {"none", "random, seed 7", "shuffled, seed 8"}) {
-    EXPECT_THROW(require_vocabulary(shuffled, autoencoder_path, "0123456789abcdef", control), base::ErrorOnAllRanks);
+  for (const std::string ablation : {"none", "random, seed 7", "shuffled, seed 8"}) {
+    EXPECT_THROW(require_vocabulary(shuffled, autoencoder_path, "0123456789abcdef", ablation), base::ErrorOnAllRanks);
   }
-  // Files from before there were controls have none.
+  // Files from before there were ablations have none.
   const auto forget = [](storage::TensorArchive& archive) { archive.metadata.erase("vocabulary_control"); };
   EXPECT_EQ(refusal(autoencoder_path, forget), "");
 }

@@ -54,9 +54,10 @@ MUTANTS = [
     ("group_start_missing", "nccl_communicator.cpp",
      [("ncclResult_t result = ncclGroupStart();", "ncclResult_t result = ncclSuccess;")]),
     ("count_in_bytes", "nccl_communicator.cpp",
-     [("ncclAllReduce(values, values, elements_of(tensor), type", "ncclAllReduce(values, values, tensor.nbytes(), type")]),
+     [("ncclAllReduce(values, values, elements_of(tensor), type",
+       "ncclAllReduce(values, values, elements_of(tensor) * tensor.element_size(), type")]),
     ("count_of_all_rows", "nccl_communicator.cpp",
-     [("sum.mutable_data_ptr(), elements_of(sum), type", "sum.mutable_data_ptr(), elements_of(parts), type")]),
+     [("all.mutable_data_ptr(), part.nbytes(), ncclUint8", "all.mutable_data_ptr(), all.nbytes(), ncclUint8")]),
     ("bfloat16_taken_for_float16", "nccl_communicator.cpp", [("return ncclBfloat16;", "return ncclFloat16;")]),
     ("broadcast_from_rank_0_always", "nccl_communicator.cpp",
      [("tensor.nbytes(), ncclUint8, root, communicator", "tensor.nbytes(), ncclUint8, root * 0, communicator")]),
@@ -69,9 +70,9 @@ MUTANTS = [
     ("communicator_that_blocks", "nccl_bootstrap.cpp", [("config.blocking = 0;", "config.blocking = 1;")]),
     ("every_rank_with_its_own_id", "nccl_bootstrap.cpp",
      [("if (control.rank() == 0) check_nccl", "check_nccl"), ("  control.broadcast(bytes, 0);\n", "  bytes.fill_(control.rank());\n")]),
-    ("errors_that_nccl_reports_when_asked_ignored", "nccl_guard.cpp",
+    ("errors_that_nccl_reports_when_asked_ignored", "nccl_watchdog.cpp",
      [("    check_nccl_state();\n", "")], "test_an_error_that_nccl_reports_only_when_asked"),
-    ("abort_without_a_bound", "nccl_guard.cpp",
+    ("abort_without_a_bound", "nccl_watchdog.cpp",
      [("abort_within(communicator_, device_index_, options_.abort_timeout_seconds)",
        "abort_within(communicator_, device_index_, 3600.0)")], "test_the_same_where_abort_hangs"),
 ]
@@ -136,7 +137,7 @@ def run_tests(command, folder):
         return code == 0, output.read()
 
 
-def first_complaint(output):
+def first_failure(output):
     for line in output.splitlines():
         if "Failure" in line or "AssertionError" in line or "no end within" in line or "error on rank" in line:
             after = output[output.index(line):].splitlines()
@@ -165,7 +166,7 @@ def verdict(build, name, source, changes, fault_test=None):
                 break
     seconds = time.monotonic() - started
     should_pass = not changes
-    print(f"{'passed' if passed else 'failed'}  {name}  ({seconds:.0f} s){'' if passed else '  ' + first_complaint(output)}",
+    print(f"{'passed' if passed else 'failed'}  {name}  ({seconds:.0f} s){'' if passed else '  ' + first_failure(output)}",
           flush=True)
     if passed != should_pass:
         return f"{name}: the tests {'passed' if passed else 'failed'}:\n{output[-3000:]}"

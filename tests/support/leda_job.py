@@ -63,7 +63,7 @@ TINY_OPTIONS = {
     "evaluation.max_tuning_slices": 2,
     "distributed.threads_per_rank": 1,
 }
-PHASES = ("pretrain", "without_leda", "with_leda")
+TRAININGS = ("pretrain", "without_leda", "with_leda")
 
 
 def endless(stage):
@@ -193,22 +193,22 @@ def as_arguments(options):
     return [f"--{name}={value}" for name, value in options.items()]
 
 
-def log_lines(phase_folder):
+def log_lines(training_folder):
     """log.jsonl as a list; a line still being written is left out."""
     try:
-        text = (phase_folder / "log.jsonl").read_text()
+        text = (training_folder / "log.jsonl").read_text()
     except FileNotFoundError:
         return []
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def last_step(phase_folder):
-    return max((line["step"] for line in log_lines(phase_folder)), default=0)
+def last_step(training_folder):
+    return max((line["step"] for line in log_lines(training_folder)), default=0)
 
 
-def checkpoints(phase_folder):
+def checkpoints(training_folder):
     """Complete ones, oldest first."""
-    return sorted((phase_folder / "checkpoints").glob("step_*"))
+    return sorted((training_folder / "checkpoints").glob("step_*"))
 
 
 def newest_step(folder):

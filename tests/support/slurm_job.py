@@ -40,11 +40,11 @@ class SlurmTestCase(JobTestCase):
         paths = [*folder.glob(f"*-{job}.out"), *sorted(folder.glob(f"slurm_logs/*-{job}/*.log"))]
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')}" for path in paths)
 
-    def wait_for_step(self, job, run_folder, step, phase="pretrain"):
+    def wait_for_step(self, job, run_folder, step, training="pretrain"):
         def has_come():
             if self.slurm.state(job) not in ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING"):
                 raise AssertionError(f"job {job}: {self.slurm.job(job)}\n{self.said(job)}")
-            return last_step(run_folder / phase) >= step and checkpoints(run_folder / phase)
+            return last_step(run_folder / training) >= step and checkpoints(run_folder / training)
 
         self.slurm.wait_until(has_come, 60, f"step {step} of job {job}")
 

@@ -15,7 +15,7 @@ SavedLoop example() {
           .seed = 18446744073709551615u,
           .learning_rate = 0.001,
           .data_fingerprint = "0123456789abcdef",
-          .machine = {{"instruction_set", "AVX2"}, {"num_ranks", "2"}},
+          .environment = {{"instruction_set", "AVX2"}, {"num_ranks", "2"}},
           .stage_facts = {{"bucket_plan", "1 2\n3"}, {"codebook_hash", "ff"}}};
 }
 
@@ -45,7 +45,7 @@ TEST(LoopState, ALoopGoesOnWithWhatItSaved) {
   EXPECT_EQ(read.progress.best_criterion, 6.25);
   EXPECT_TRUE(read.progress.is_validation_pending);
   EXPECT_EQ(read.data_fingerprint, written.data_fingerprint);
-  EXPECT_EQ(read.machine, written.machine);
+  EXPECT_EQ(read.environment, written.environment);
   EXPECT_EQ(read.stage_facts, written.stage_facts);
   EXPECT_FALSE(saved_loop_of(to_json(example())).progress.is_validation_pending);
 }
@@ -53,7 +53,7 @@ TEST(LoopState, ALoopGoesOnWithWhatItSaved) {
 TEST(LoopState, FactsOfTheMachineMayBeNumbersInOlderFiles) {
   nlohmann::json older = nlohmann::json::parse(to_json(example()));
   older["machine"]["num_ranks"] = 2;
-  EXPECT_EQ(saved_loop_of(older.dump()).machine, example().machine);
+  EXPECT_EQ(saved_loop_of(older.dump()).environment, example().environment);
 }
 
 TEST(LoopState, WhatItDidNotWriteIsRefused) {

@@ -52,7 +52,7 @@ class PoisonedStage : public Stage {
     }
     return stage_->train_step(poisoned, is_logged);
   }
-  std::vector<SkippedUpdates> settle_updates() override { return stage_->settle_updates(); }
+  std::vector<SkippedUpdates> collect_skipped_updates() override { return stage_->collect_skipped_updates(); }
   std::vector<logging::Scalar> interval_figures() override { return stage_->interval_figures(); }
   std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override {
     return stage_->validate(step, should_stop);
@@ -169,7 +169,7 @@ class NonFiniteGradientRuns : public testing::Test {
     const auto stop_requested = [&] {
       return life.stop_after > 0 && ++asked >= life.stop_after ? base::StopRequest::run_again : base::StopRequest::none;
     };
-    const LoopOptions loop_options{options.logging, options.checkpoint_cadence, options.data.queue_depth};
+    const LoopOptions loop_options{options.logging, options.checkpoint_schedule, options.data.queue_depth};
     TrainingLoop loop({"test", kNumSteps, 4, schedule_of(1e-3, kNumSteps, 4, options.training), 5},
                       {stage, context, loop_options, loader, store, log, stop_requested});
     loop.run();
@@ -319,11 +319,11 @@ TEST_P(NonFiniteGradients, AnInfiniteSumOfFiniteGradientsIsSkippedToo) {
     EXPECT_TRUE(weight.equal(at::ones({3})));
     EXPECT_EQ(update(1, 1.0).is_skipped.item<float>(), 0.0f);
     EXPECT_TRUE(weight.allclose(at::full({3}, 0.9), 1e-5));  // Adam's first update, as if the other had not been
-    const auto skipped = updater.settle();
+    const auto skipped = updater.collect_skipped_updates();
     ASSERT_TRUE(skipped);
     EXPECT_EQ(skipped->count, 1);
     EXPECT_EQ(skipped->text(), "the sum over ranks of finite gradients, step 0");
-    EXPECT_FALSE(updater.settle());
+    EXPECT_FALSE(updater.collect_skipped_updates());
   });
 }
 
@@ -372,9 +372,9 @@ TEST_P(NonFiniteGradients, TheRowIsCountedAcrossReportsAndWithinThem) {
           updater.begin_step(static_cast<std::int64_t>(step), 1, 2);
           updater.accumulate((weight * at::full({3}, is_bad ? std::nan("") : 1.0, at::kFloat)).sum(), true);
           updater.update(0.1);
-          if (step % 4 == 3) updater.settle();
+          if (step % 4 == 3) updater.collect_skipped_updates();
         }
-        updater.settle();
+        updater.collect_skipped_updates();
       });
       if (communicator.rank() == 0) outcome = error ? error->text().what : "none";
     });

@@ -376,7 +376,7 @@ TEST_F(RankEquivalence, ANetworkThatCouplesSamplesIsNotReproducible) {
 TEST_F(RankEquivalence, Bfloat16OnTheWireTrainsAlmostAlike) {
   JobOptions options = test::tiny_job(folder());
   const Trace plain = train(Kind::denoise, options, 3, 5);
-  options.distributed.wire_type = distributed::GradientCompression::bfloat16;
+  options.distributed.gradient_compression = distributed::GradientCompression::bfloat16;
   const Trace rounded = train(Kind::denoise, options, 3, 5);
   double largest = 0.0;
   for (std::size_t i = 0; i < plain.state.networks.tensors.size(); ++i) {
@@ -411,7 +411,8 @@ TEST_F(RankEquivalence, AccumulationEqualsOneLargeBatch) {
       const data::StepBatch batch = data::load_step(loader, order, {4, 1, 0, 1}, step);
       ASSERT_EQ(batch.micro_batches.size(), 4u);
       std::vector<double> sums;
-      for (const auto& [name, value] : stage->train_step(batch, (step + 1) % options.logging.every_num_steps == 0)) sums.push_back(value.item<double>());
+      for (const auto& [name, value] : stage->train_step(batch, (step + 1) % options.logging.every_num_steps == 0))
+        sums.push_back(value.item<double>());
       pieces.reports.push_back(sums);
       for (logging::Scalar& figure : stage->interval_figures()) pieces.figures.push_back(std::move(figure));
     }

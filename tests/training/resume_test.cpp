@@ -75,7 +75,7 @@ class Resume : public testing::TestWithParam<bool> {  // true: stage 1
         return stop_after > 0 && ++asked >= stop_after ? base::StopRequest::run_again : base::StopRequest::none;
       };
       const TrainingPlan plan{"test", kStepsOfRun, 5, schedule_of(2e-3, kStepsOfRun, 5, options.training), 5};
-      const LoopOptions loop_options{options.logging, options.checkpoint_cadence, options.data.queue_depth};
+      const LoopOptions loop_options{options.logging, options.checkpoint_schedule, options.data.queue_depth};
       TrainingLoop loop(plan, {*stage, context, loop_options, loader, store, log, stop_requested});
       const base::StopRequest stop = loop.run();
       if (communicator.rank() == 0) outcome = stop;

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <vector>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 #include "tests/support/thread_ranks.hpp"
 
 namespace leda::training {
@@ -21,9 +21,10 @@ std::vector<logging::Scalar> ratios_of(std::int64_t count, int num_ranks, const 
   std::vector<logging::Scalar> ratios;
   test::run_ranks(num_ranks, [&](distributed::Communicator& communicator) {
     TermGradients gradients({{"square", 1.0}, {"mean", 0.5}, {"nothing", 0.0}}, count, communicator, at::kCPU);
-    const auto share = distributed::share_of_rank(count, communicator.rank(), communicator.size());
-    for (std::int64_t image = share.first; image <= share.last; ++image) {  // one micro-batch more, without images
-      const std::int64_t num_images = image < share.last ? 1 : 0;
+    const auto partition = distributed::partition_of_rank(count, communicator.rank(), communicator.size());
+    for (std::int64_t image = partition.first; image <= partition.last;
+         ++image) {  // one micro-batch more, without images
+      const std::int64_t num_images = image < partition.last ? 1 : 0;
       const at::Tensor denoised =
           parameter * at::full({num_images, 1, 2, 2}, static_cast<double>(image + 1), at::kDouble);
       const at::Tensor square = denoised.square().sum() / static_cast<double>(count);

@@ -42,7 +42,7 @@ training::JobOptions tiny_job(const std::filesystem::path& folder) {
   job.training.global_batch = 4;
   job.training.precision = training::Precision::float64;
   job.training.validate_every_num_steps = 5;
-  job.checkpoint_cadence.every_num_steps = 4;
+  job.checkpoint_schedule.every_num_steps = 4;
   job.logging.every_num_steps = 3;
   job.logging.tensorboard = false;
   return job;

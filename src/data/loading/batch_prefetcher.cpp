@@ -51,7 +51,7 @@ class BatchPrefetcher::Queue {
   ~Queue() {
     {
       const std::lock_guard lock(mutex_);
-      is_abandoned_ = true;
+      is_cancelled_ = true;
     }
     changed_.notify_all();
     thread_.join();
@@ -70,8 +70,8 @@ class BatchPrefetcher::Queue {
  private:
   bool wait_for_room() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return is_abandoned_ || batches_.size() < depth_; });
-    return !is_abandoned_;
+    changed_.wait(lock, [this] { return is_cancelled_ || batches_.size() < depth_; });
+    return !is_cancelled_;
   }
 
   bool fill(const SliceLoader& loader, const EpochOrder& order, const BatchPlan& plan, std::int64_t step) {
@@ -92,7 +92,7 @@ class BatchPrefetcher::Queue {
   std::condition_variable changed_;
   std::deque<StepBatch> batches_;
   std::exception_ptr failure_;
-  bool is_abandoned_ = false;
+  bool is_cancelled_ = false;
   std::thread thread_;  // last: it starts when all else is ready
 };
 

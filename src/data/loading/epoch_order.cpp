@@ -5,7 +5,7 @@
 #include <cassert>
 
 #include "base/keyed_random.hpp"
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 
 namespace leda::data {
 namespace {
@@ -54,8 +54,8 @@ StepSamples samples_of_step(const EpochOrder& order, std::int64_t step, std::int
   const std::int64_t first = step % steps * global_batch;
   const std::int64_t count = std::min(global_batch, order.num_slices() - first);
   samples.global_count = count;
-  const distributed::SampleShare share = distributed::share_of_rank(count, rank, size);
-  for (std::int64_t i = share.first; i < share.last; ++i) {
+  const distributed::BatchPartition partition = distributed::partition_of_rank(count, rank, size);
+  for (std::int64_t i = partition.first; i < partition.last; ++i) {
     samples.mine.push_back({samples.epoch, order.slice_at(samples.epoch, first + i)});
   }
   return samples;

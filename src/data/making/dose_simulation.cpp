@@ -8,7 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/keyed_random.hpp"
-#include "data/shards/hu_storage.hpp"
+#include "data/shards/hu_quantisation.hpp"
 #include "data/shards/shard_catalogue.hpp"
 #include "data/shards/shard_set_writer.hpp"
 
@@ -92,7 +92,7 @@ bool simulate_low_dose(const DoseSimulationOptions& options, distributed::Commun
     const at::Tensor low_dose_hu =
         ct::insert_low_dose(slice.normal_dose_hu.to(at::kFloat), projectors.of(slice.record.spacing_mm[0]),
                             options.dose, noise_seed(options.seed, slice.record));
-    slice.low_dose_hu = stored_hu(low_dose_hu);
+    slice.low_dose_hu = quantise_hu(low_dose_hu);
     slice.record.dose_fraction = options.dose.dose_fraction;
     return slice;
   };

@@ -7,7 +7,7 @@
 #include "base/keyed_random.hpp"
 #include "ct/low_dose_simulation.hpp"
 #include "ct/phantom.hpp"
-#include "data/shards/hu_storage.hpp"
+#include "data/shards/hu_quantisation.hpp"
 #include "data/shards/shard_set_writer.hpp"
 
 namespace leda::data {
@@ -76,10 +76,10 @@ bool write_phantom_dataset(const PhantomDatasetOptions& options, distributed::Co
                      .spacing_mm = {phantom.image_pixel_mm, phantom.image_pixel_mm, kSliceSpacingMm},
                      .position_mm = kSliceSpacingMm * static_cast<double>(slice),
                      .dose_fraction = options.dose_fraction};
-    result.normal_dose_hu = stored_hu(images.normal_dose_hu);
-    result.low_dose_hu = stored_hu(images.low_dose_hu);
+    result.normal_dose_hu = quantise_hu(images.normal_dose_hu);
+    result.low_dose_hu = quantise_hu(images.low_dose_hu);
     result.tissue = images.tissue;
-    result.noise_free_hu = stored_hu(images.noise_free_hu);
+    result.noise_free_hu = quantise_hu(images.noise_free_hu);
     return result;
   };
   set.should_stop = should_stop;

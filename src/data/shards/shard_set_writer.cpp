@@ -168,15 +168,15 @@ std::string write_shard_set(const ShardSet& set, distributed::Communicator& comm
   const bool is_first = communicator.rank() == 0;
   const std::string known = distributed::broadcast_text(communicator, is_first ? prepare_folder(set, origin) : "", 0);
   if (!known.empty()) {
-    console.say(fmt::format("data set {} is complete already, fingerprint {}", set.folder.string(), known));
+    console.info(fmt::format("data set {} is complete already, fingerprint {}", set.folder.string(), known));
     return known;
   }
   if (!write_own_shards(set, origin, communicator, console)) return "";
   communicator.barrier();
   const std::string fingerprint =
       distributed::broadcast_text(communicator, is_first ? write_description(set, origin) : "", 0);
-  console.say(fmt::format("data set {}: {} slices in {} shards, fingerprint {}", set.folder.string(), set.num_slices,
-                          num_shards(set), fingerprint));
+  console.info(fmt::format("data set {}: {} slices in {} shards, fingerprint {}", set.folder.string(), set.num_slices,
+                           num_shards(set), fingerprint));
   return fingerprint;
 }
 

@@ -8,7 +8,7 @@
 
 namespace leda::distributed {
 
-bool returns_within(double seconds, std::function<void()> call) {
+bool completes_within(double seconds, std::function<void()> call) {
   std::packaged_task<void()> task(std::move(call));
   std::future<void> result = task.get_future();
   std::thread(std::move(task)).detach();

@@ -48,7 +48,7 @@ class Communicator {
   // not between them; on devices all share one order (NcclCommunicator). Collective. Must not outlive this one.
   virtual std::unique_ptr<Communicator> duplicate() = 0;
   // For whoever watches this rank (WatchedCommunicator); nothing where nobody does. Not collective.
-  // A sign of life between collectives, "checkpoint, step 40"; ranks may say different things.
+  // A heartbeat between collectives, "checkpoint, step 40"; ranks may say different things.
   virtual void note(std::string_view) {}
   // Goes with this communicator's next collective, "bucket 3, step 41"; the same on every rank.
   virtual void label_next(std::string_view) {}

@@ -10,15 +10,15 @@
 
 namespace leda::distributed {
 
-constexpr double kSecondsForLastWord = 1.5;
+constexpr double kSecondsForReportBeforeExit = 1.5;
 
 struct DeviceOptions {
   double init_timeout_seconds = 120.0;  // for the ranks to find each other
   double timeout_seconds = 600.0;       // for collectives under way to make progress
   double abort_timeout_seconds = 3.0;   // for NCCL's abort to return, before the process ends all the same
   // Called once, from a thread of its own, before a rank ends its process because its collectives make no progress:
-  // what can be said about the other ranks (RankWatch::last_word). It has kSecondsForLastWord.
-  std::function<std::string(const std::string& fault)> last_word;
+  // what can be said about the other ranks (HangDetector::report_before_exit). It has kSecondsForReportBeforeExit.
+  std::function<std::string(const std::string& fault)> report_before_exit;
 };
 
 struct DeviceRanks {

@@ -28,7 +28,7 @@ StopRequest StopAgreement::drain() {
   return vote[0] > 0 ? StopRequest::run_again : StopRequest::none;
 }
 
-bool StopAgreement::is_any_hasty(bool mine) {
+bool StopAgreement::is_any_urgent(bool mine) {
   drain();
   const at::Tensor votes = at::zeros({1}, at::kLong);
   *votes.mutable_data_ptr<std::int64_t>() = mine ? 1 : 0;

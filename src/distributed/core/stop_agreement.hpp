@@ -22,8 +22,8 @@ class StopAgreement {
   base::StopRequest exchange(base::StopRequest mine);
   // Completes what is under way, and returns what it says. Called by every rank at the end of the loop.
   base::StopRequest drain();
-  // Whether any rank is in haste; the same on every rank. Waits for all of them: called once a stop is agreed on.
-  bool is_any_hasty(bool mine);
+  // Whether any rank's stop is urgent; the same on every rank. Waits for all of them: called once a stop is agreed on.
+  bool is_any_urgent(bool mine);
 
  private:
   std::unique_ptr<Communicator> channel_;

@@ -41,7 +41,7 @@ class AllReduceExchange : public BucketExchange {
 
 std::unique_ptr<BucketExchange> make_bucket_exchange(const SynchronizerOptions& options, Communicator& channel,
                                                      logging::Trace* trace, BucketObserver has_sum) {
-  const bool is_rounded = options.wire_type == GradientCompression::bfloat16;
+  const bool is_rounded = options.gradient_compression == GradientCompression::bfloat16;
   if (is_rounded && options.reproducible) throw std::logic_error("a reproducible sum is not rounded on the wire");
   if (options.reproducible) return std::make_unique<TreeExchange>(channel, trace, std::move(has_sum));
   if (is_rounded && channel.size() > 1) {

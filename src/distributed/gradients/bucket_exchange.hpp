@@ -33,8 +33,8 @@ class BucketExchange {
 // Told of each bucket when its sum is seen to be complete, in the order of departure.
 using BucketObserver = std::function<void(int bucket)>;
 
-// As wire_type and reproducible say. With one rank nothing travels, and nothing is rounded. The channel and the trace,
-// which gets waits outside finish() where there is one, outlive it.
+// As gradient_compression and reproducible say. With one rank nothing travels, and nothing is rounded. The channel and
+// the trace, which gets waits outside finish() where there is one, outlive it.
 std::unique_ptr<BucketExchange> make_bucket_exchange(const SynchronizerOptions& options, Communicator& channel,
                                                      logging::Trace* trace, BucketObserver has_sum);
 

@@ -28,7 +28,7 @@ struct SynchronizerOptions {
   std::int64_t bucket_bytes = std::int64_t{4} << 20;
   // The first to leave is small, so that communication begins early.
   std::int64_t first_bucket_bytes = std::int64_t{1} << 20;
-  GradientCompression wire_type = GradientCompression::full;
+  GradientCompression gradient_compression = GradientCompression::full;
   bool overlap = true;  // false: buckets leave after backward only; to measure what overlap gains
   NonFiniteCheck non_finite_check = NonFiniteCheck::automatic;
   bool reproducible = false;  // sums in a fixed tree over samples; one sample a micro-batch

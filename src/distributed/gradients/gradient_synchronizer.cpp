@@ -94,7 +94,7 @@ GradientSynchronizer::GradientSynchronizer(std::vector<NamedParameter> parameter
       for (const int index : plan_.parameter_indices[bucket])
         gradients[bucket].push_back(places_[as_size(index)].gradient);
     }
-    record_ = std::make_unique<FinitenessRecord>(std::move(gradients));
+    tracker_ = std::make_unique<NonFiniteTracker>(std::move(gradients));
   }
   for (int i = 0; i < static_cast<int>(parameters_.size()); ++i) {
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[as_size(i)].tensor, std::make_unique<Hook>(*this, i));
@@ -245,8 +245,8 @@ void GradientSynchronizer::send_bucket(int bucket) {
 }
 
 void GradientSynchronizer::end_micro_batch(int bucket) {
-  if (record_) {
-    record_->note(bucket, step_);
+  if (tracker_) {
+    tracker_->note(bucket, step_);
   } else if (!non_finite_parameter_) {
     non_finite_parameter_ = first_non_finite(bucket);
   }
@@ -324,9 +324,9 @@ void GradientSynchronizer::conclude_agreement() {
 }
 
 std::optional<NonFiniteGradient> GradientSynchronizer::take_non_finite() {
-  if (!record_) throw std::logic_error("non-finite gradients are looked for before the sum");
+  if (!tracker_) throw std::logic_error("non-finite gradients are looked for before the sum");
   conclude_agreement();
-  const at::Tensor all = all_gather(*channel_, record_->take());
+  const at::Tensor all = all_gather(*channel_, tracker_->take());
   const auto* step = all.const_data_ptr<std::int64_t>();
   const std::int64_t num_parameters = all.size(1);
   std::vector<int> index_at;  // of the parameter, by place in the record

@@ -21,7 +21,7 @@
 #include "distributed/core/communicator.hpp"
 #include "distributed/gradients/bucket_exchange.hpp"
 #include "distributed/gradients/bucket_plan.hpp"
-#include "distributed/gradients/finiteness_record.hpp"
+#include "distributed/gradients/non_finite_tracker.hpp"
 #include "logging/trace.hpp"
 
 namespace leda::distributed {
@@ -50,7 +50,7 @@ class GradientSynchronizer {
 
   // Zeroes all gradients. `step` is for messages. A rank without samples may pass 0 micro-batches, if no other
   // collective hides in its graph. A reproducible sum needs `num_samples`, those of all ranks in this step, and one
-  // micro-batch for each sample of this rank's share (share_of_rank), in order.
+  // micro-batch for each sample of this rank's part of the batch (partition_of_rank), in order.
   void begin_step(std::int64_t step, int num_micro_batches, std::int64_t num_samples = 0);
   // Before each backward. Buckets leave during the last one only.
   void begin_micro_batch(bool is_last);
@@ -60,7 +60,7 @@ class GradientSynchronizer {
   void finish();
 
   // Where a NaN or an infinity is looked for before the sum: what finish() found, the same on every rank.
-  bool checks_before_sum() const { return record_ == nullptr; }
+  bool checks_before_sum() const { return tracker_ == nullptr; }
   const std::optional<NonFiniteGradient>& non_finite() const { return non_finite_; }
   // Where it is looked for on the device: the earliest of those noted since the last call, the same on every rank.
   // Collective; waits for the device.
@@ -116,7 +116,7 @@ class GradientSynchronizer {
   std::vector<double> departure_seconds_;  // per bucket
   std::optional<int> non_finite_parameter_;
   std::optional<NonFiniteGradient> non_finite_;
-  std::unique_ptr<FinitenessRecord> record_;  // where the check is on the device
+  std::unique_ptr<NonFiniteTracker> tracker_;  // where the check is on the device
 
   // What the ranks tell each other about a step: int64 [2, size] in host memory, 1 + the index of a parameter without a
   // gradient, and of one with a non-finite gradient; one column a rank.

@@ -9,7 +9,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 
 namespace leda::distributed {
 
@@ -104,10 +104,10 @@ void TreeExchange::begin_step(std::int64_t num_samples) {
   nodes_of_rank_.clear();
   max_nodes_ = 0;
   for (int rank = 0; rank < channel().size(); ++rank) {
-    const SampleShare share = share_of_rank(num_samples, rank, channel().size());
-    nodes_of_rank_.push_back(dyadic_intervals(share.first, share.last));
+    const BatchPartition partition = partition_of_rank(num_samples, rank, channel().size());
+    nodes_of_rank_.push_back(dyadic_intervals(partition.first, partition.last));
     max_nodes_ = std::max(max_nodes_, static_cast<std::int64_t>(nodes_of_rank_.back().size()));
-    if (rank == channel().rank()) first_position_ = share.first;
+    if (rank == channel().rank()) first_position_ = partition.first;
   }
   folded_.clear();
 }

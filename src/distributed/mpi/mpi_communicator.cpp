@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "distributed/core/last_resort.hpp"
+#include "distributed/core/exit_deadline.hpp"
 #include "distributed/mpi/mpi_check.hpp"
 
 namespace leda::distributed {

@@ -14,7 +14,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "distributed/core/last_resort.hpp"
+#include "distributed/core/exit_deadline.hpp"
 #include "distributed/mpi/mpi_check.hpp"
 
 namespace leda::distributed {
@@ -60,7 +60,7 @@ MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   check_mpi(MPI_Initialized(&is_running), "MPI_Initialized");
   if (is_running == 0) {
     prefer_ring_sums();
-    const LastResort limit(kSecondsToStart, static_cast<int>(base::ExitCode::communication), kStartMessage);
+    const ExitDeadline deadline(kSecondsToStart, static_cast<int>(base::ExitCode::communication), kStartMessage);
     int granted = 0;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");
     owns_mpi_ = true;

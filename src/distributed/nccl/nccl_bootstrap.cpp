@@ -78,7 +78,7 @@ ncclComm_t connect_ranks(Communicator& control, double timeout_seconds) {
 }
 
 bool abort_within(ncclComm_t communicator, int device_index, double timeout_seconds) {
-  return returns_within(timeout_seconds, [communicator, device_index] {
+  return completes_within(timeout_seconds, [communicator, device_index] {
     cudaSetDevice(device_index);
     ncclCommAbort(communicator);
   });

@@ -30,7 +30,7 @@ NcclConnection::NcclConnection(Communicator& control, int device_index, const De
       options_(options),
       exceptions_at_start_(std::uncaught_exceptions()),
       communicator_(connect_ranks(control, options.init_timeout_seconds)) {
-  guard_.emplace(communicator_, stream_.get(), device_index_, control.rank(), options_);
+  watchdog_.emplace(communicator_, stream_.get(), device_index_, control.rank(), options_);
 }
 
 CudaEvent NcclConnection::start(const std::string& name, const Calls& calls) {
@@ -42,7 +42,7 @@ CudaEvent NcclConnection::start(const std::string& name, const Calls& calls) {
   await_success(communicator_, calls(communicator_, stream_.get()), name, options_.timeout_seconds);
   CudaEvent end;
   check_cuda(cudaEventRecord(end.get(), stream_.get()), "cudaEventRecord");
-  guard_->note_collective(name);
+  watchdog_->note_collective(name);
   return end;
 }
 
@@ -53,17 +53,17 @@ void NcclConnection::wait_on_device(const CudaEvent& end) {
 
 NcclConnection::~NcclConnection() {
   if (std::uncaught_exceptions() > exceptions_at_start_) {
-    abandon();
+    abort();
     return;
   }
   try {
-    park();
+    shut_down();
   } catch (const std::exception& error) {
-    guard_->end_process(error.what());
+    watchdog_->end_process(error.what());
   }
 }
 
-// Polls, because a wait inside CUDA would stop MPI's progress. The guard ends the process where nothing moves.
+// Polls, because a wait inside CUDA would stop MPI's progress. The watchdog ends the process where nothing moves.
 void NcclConnection::drain() {
   cudaError_t state = cudaStreamQuery(stream_.get());
   for (; state == cudaErrorNotReady; state = cudaStreamQuery(stream_.get())) {
@@ -72,14 +72,14 @@ void NcclConnection::drain() {
   check_cuda(state, "draining the GPU's collectives");
 }
 
-void NcclConnection::park() {
+void NcclConnection::shut_down() {
   check_cuda(cudaSetDevice(device_index_), "cudaSetDevice");
   drain();
   control_.barrier();
   await_success(communicator_, ncclCommFinalize(communicator_), "ncclCommFinalize", options_.timeout_seconds);
-  guard_.reset();
+  watchdog_.reset();
   // Finalised, it has nothing to wait for; yet nobody watches any more.
-  const bool is_destroyed = returns_within(options_.abort_timeout_seconds, [communicator = communicator_] {
+  const bool is_destroyed = completes_within(options_.abort_timeout_seconds, [communicator = communicator_] {
     const ncclResult_t result = ncclCommDestroy(communicator);
     if (result != ncclInProgress) check_nccl(result, "ncclCommDestroy", nullptr);
   });
@@ -88,13 +88,13 @@ void NcclConnection::park() {
 
 // The other ranks may be anywhere. Where all of them found the same error, their collectives are complete and the
 // stream drains; kernels that still run are aborted only after that chance.
-void NcclConnection::abandon() {
+void NcclConnection::abort() {
   const base::Stopwatch stopwatch;
   cudaSetDevice(device_index_);
   while (cudaStreamQuery(stream_.get()) == cudaErrorNotReady && stopwatch.seconds() < kSecondsToDrainAfterAnError) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  guard_.reset();
+  watchdog_.reset();
   if (abort_within(communicator_, device_index_, options_.abort_timeout_seconds)) return;
   stream_.release();
   ready_.release();

@@ -2,9 +2,9 @@
 // compute stream by events: the host never waits for the device. Raw pointers and counts; tensors are
 // NcclCommunicator's business.
 //
-// Lives from the choice of the device to the end of training; its destructor parks: it is called on every rank after
-// the same step, drains the stream, meets the other ranks, then tears down. While an exception passes it aborts
-// instead, with a bound. One thread at a time, any thread (autograd's device threads start collectives).
+// Lives from the choice of the device to the end of training; its destructor shuts down in order: it is called on every
+// rank after the same step, drains the stream, meets the other ranks, then tears down. While an exception passes it
+// aborts instead, with a bound. One thread at a time, any thread (autograd's device threads start collectives).
 #pragma once
 
 #include <nccl.h>
@@ -16,7 +16,7 @@
 #include "distributed/core/communicator.hpp"
 #include "distributed/core/device_ranks.hpp"
 #include "distributed/nccl/cuda_handles.hpp"
-#include "distributed/nccl/nccl_guard.hpp"
+#include "distributed/nccl/nccl_watchdog.hpp"
 
 namespace leda::distributed {
 
@@ -39,8 +39,8 @@ class NcclConnection {
 
  private:
   void drain();
-  void park();
-  void abandon();
+  void shut_down();
+  void abort();
 
   Communicator& control_;
   int device_index_;
@@ -49,7 +49,7 @@ class NcclConnection {
   CudaStream stream_;
   CudaEvent ready_;  // recorded on the compute stream before each collective
   ncclComm_t communicator_ = nullptr;
-  std::optional<NcclGuard> guard_;
+  std::optional<NcclWatchdog> watchdog_;
 };
 
 }  // namespace leda::distributed

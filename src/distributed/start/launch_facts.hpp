@@ -1,5 +1,5 @@
 // What each rank knows about how it was started, gathered so that every rank sees all of it. judge_launch
-// (launch_sanity.hpp) says what is wrong with it.
+// (launch_checks.hpp) says what is wrong with it.
 #pragma once
 
 #include <cstdint>

@@ -20,9 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-// After its own last word a rank gives the others this long to write theirs.
+// After its own report before exit a rank gives the others this long to write theirs.
 constexpr double kGraceSeconds = 1.0;
-// Ranks come to their verdict together; each lets those before it speak.
+// Ranks come to their diagnosis together; each lets those before it report.
 constexpr double kTurnSeconds = 0.3;
 constexpr double kSecondsToEnd = 3.0;
 // A wait that asks takes more of its time than this even where it pauses between; a signal's handler takes less.
@@ -104,7 +104,7 @@ Watchdog::~Watchdog() {
   ended_.notify_all();
   thread_.join();
   std::error_code ignored;
-  if (has_sign_ && !has_said_last_word_) fs::remove(sign_path(options_.rank), ignored);
+  if (has_heartbeat_ && !has_reported_before_exit_) fs::remove(heartbeat_path(options_.rank), ignored);
 }
 
 // False where the watchdog is to end.
@@ -133,16 +133,16 @@ void Watchdog::count_time(double seconds) {
   const bool is_in_step = std::exchange(last_finished_, journal_.num_finished()) != journal_.num_finished();
   silent_seconds_ = is_quiet ? silent_seconds_.load() + counted : 0.0;
   seconds_since_collective_ = is_in_step ? 0.0 : seconds_since_collective_ + counted;
-  seconds_since_sign_ += counted;
+  seconds_since_heartbeat_ += counted;
   count_sleep(counted);
-  if (!is_quiet || seconds > counted + 1.0) is_sign_outdated_ = true;
+  if (!is_quiet || seconds > counted + 1.0) is_heartbeat_outdated_ = true;
   if (options_.folder.empty()) return;
-  if (is_in_step && has_sign_ && !has_said_last_word_) {
+  if (is_in_step && has_heartbeat_ && !has_reported_before_exit_) {
     std::error_code ignored;
-    fs::remove(sign_path(options_.rank), ignored);
-    has_sign_ = false;
+    fs::remove(heartbeat_path(options_.rank), ignored);
+    has_heartbeat_ = false;
   }
-  keep_sign_current(is_quiet);
+  keep_heartbeat_current(is_quiet);
 }
 
 void Watchdog::count_sleep(double seconds) {
@@ -152,101 +152,105 @@ void Watchdog::count_sleep(double seconds) {
 }
 
 // At once when the rank falls quiet, and again and again for as long as it meets no other rank.
-void Watchdog::keep_sign_current(bool is_quiet) {
+void Watchdog::keep_heartbeat_current(bool is_quiet) {
   const double timeout = options_.timeout_seconds;
   if (seconds_since_collective_ < timeout / 4.0) return;
-  if ((is_sign_outdated_ && is_quiet) || seconds_since_sign_ > timeout / 8.0) write_sign(false);
+  if ((is_heartbeat_outdated_ && is_quiet) || seconds_since_heartbeat_ > timeout / 8.0) write_heartbeat(false);
 }
 
-fs::path Watchdog::sign_path(int rank) const { return options_.folder / fmt::format("rank_{}.json", rank); }
+fs::path Watchdog::heartbeat_path(int rank) const { return options_.folder / fmt::format("rank_{}.json", rank); }
 
-std::string Watchdog::sign_text(bool with_events) const {
+std::string Watchdog::heartbeat_text(bool with_events) const {
   const JournalSnapshot snapshot = journal_.snapshot();
-  const bool waits_on_device = !snapshot.waits_in && has_said_last_word_;
+  const bool waits_on_device = !snapshot.waits_in && has_reported_before_exit_;
   const bool is_waiting = snapshot.waits_in || waits_on_device;
-  Json sign = {{"rank", options_.rank},
-               {"host", host_name()},
-               {"process", getpid()},
-               {"written_unix_seconds", base::unix_seconds()},
-               {"silent_seconds", silent_seconds_.load()},
-               {"is_waiting", is_waiting},
-               {"asleep_seconds", asleep_seconds_.load()},
-               {"collective", snapshot.waits_in ? snapshot.waits_in->sequence : snapshot.num_begun},
-               {"doing", snapshot.waits_in ? snapshot.waits_in->text
-                         : waits_on_device ? last_collective_text(snapshot)
-                                           : last_event_text(snapshot)},
-               {"last_note", snapshot.last_note}};
-  if (with_events) sign["events"] = events_json(snapshot.events);
-  return sign.dump(1, ' ', false, Json::error_handler_t::replace);
+  Json heartbeat = {{"rank", options_.rank},
+                    {"host", host_name()},
+                    {"process", getpid()},
+                    {"written_unix_seconds", base::unix_seconds()},
+                    {"silent_seconds", silent_seconds_.load()},
+                    {"is_waiting", is_waiting},
+                    {"asleep_seconds", asleep_seconds_.load()},
+                    {"collective", snapshot.waits_in ? snapshot.waits_in->sequence : snapshot.num_begun},
+                    {"doing", snapshot.waits_in ? snapshot.waits_in->text
+                              : waits_on_device ? last_collective_text(snapshot)
+                                                : last_event_text(snapshot)},
+                    {"last_note", snapshot.last_note}};
+  if (with_events) heartbeat["events"] = events_json(snapshot.events);
+  return heartbeat.dump(1, ' ', false, Json::error_handler_t::replace);
 }
 
-bool Watchdog::write_sign(bool with_events) {
-  seconds_since_sign_ = 0.0;
-  is_sign_outdated_ = false;
-  has_sign_ = replace_file(sign_path(options_.rank), sign_text(with_events || has_said_last_word_));
-  return has_sign_;
+bool Watchdog::write_heartbeat(bool with_events) {
+  seconds_since_heartbeat_ = 0.0;
+  is_heartbeat_outdated_ = false;
+  has_heartbeat_ =
+      replace_file(heartbeat_path(options_.rank), heartbeat_text(with_events || has_reported_before_exit_));
+  return has_heartbeat_;
 }
 
-std::string Watchdog::last_word() {
+std::string Watchdog::report_before_exit() {
   if (options_.folder.empty()) return {};
-  has_said_last_word_ = true;
-  const std::string text = sign_text(/*with_events=*/true);
-  if (!replace_file(sign_path(options_.rank), text)) return {};
+  has_reported_before_exit_ = true;
+  const std::string text = heartbeat_text(/*with_events=*/true);
+  if (!replace_file(heartbeat_path(options_.rank), text)) return {};
   // Not the watchdog's own sleep: this rank ends whether or not the watchdog does.
   std::this_thread::sleep_for(std::chrono::duration<double>(kGraceSeconds));
-  const SilenceVerdict verdict = judge_silence(read_signs(), options_.timeout_seconds, kGraceSeconds);
-  if (verdict.culprits.empty()) return "a rank is still at work";
-  return fmt::format("{} ({})", verdict.what, verdict.value);
+  const HangDiagnosis diagnosis = diagnose_hang(read_heartbeats(), options_.timeout_seconds, kGraceSeconds);
+  if (diagnosis.culprits.empty()) return "a rank is still at work";
+  return fmt::format("{} ({})", diagnosis.what, diagnosis.value);
 }
 
-// Signs of an earlier start of the job are none, nor are old ones: a watchdog that runs keeps its own current.
-std::vector<std::optional<RankSign>> Watchdog::read_signs() const {
-  std::vector<std::optional<RankSign>> signs(static_cast<std::size_t>(options_.num_ranks));
+// Heartbeats of an earlier start of the job are none, nor are old ones: a watchdog that runs keeps its own current.
+std::vector<std::optional<Heartbeat>> Watchdog::read_heartbeats() const {
+  std::vector<std::optional<Heartbeat>> heartbeats(static_cast<std::size_t>(options_.num_ranks));
   const double now = base::unix_seconds();
   for (int rank = 0; rank < options_.num_ranks; ++rank) {
-    const Json sign = read_json(sign_path(rank));
-    if (!sign.is_object()) continue;
-    const double written = sign.value("written_unix_seconds", 0.0);
+    const Json heartbeat = read_json(heartbeat_path(rank));
+    if (!heartbeat.is_object()) continue;
+    const double written = heartbeat.value("written_unix_seconds", 0.0);
     const bool is_of_this_start = written >= start_unix_seconds_ - 1.0;
     if (!is_of_this_start || now - written > options_.timeout_seconds / 4.0 + kGraceSeconds) continue;
-    signs[static_cast<std::size_t>(rank)] = {.silent_seconds = sign.value("silent_seconds", 0.0) + now - written,
-                                             .is_waiting = sign.value("is_waiting", false),
-                                             .asleep_seconds = sign.value("asleep_seconds", 0.0),
-                                             .sequence = sign.value("collective", std::int64_t{0}),
-                                             .doing = sign.value("doing", "")};
+    heartbeats[static_cast<std::size_t>(rank)] = {
+        .silent_seconds = heartbeat.value("silent_seconds", 0.0) + now - written,
+        .is_waiting = heartbeat.value("is_waiting", false),
+        .asleep_seconds = heartbeat.value("asleep_seconds", 0.0),
+        .sequence = heartbeat.value("collective", std::int64_t{0}),
+        .doing = heartbeat.value("doing", "")};
   }
-  return signs;
+  return heartbeats;
 }
 
-bool Watchdog::somebody_spoke() const {
-  const Json verdict = read_json(options_.folder / kVerdictName);
-  return verdict.is_object() && verdict.value("unix_seconds", 0.0) >= start_unix_seconds_;
+bool Watchdog::somebody_has_reported() const {
+  const Json diagnosis = read_json(options_.folder / kVerdictName);
+  return diagnosis.is_object() && diagnosis.value("unix_seconds", 0.0) >= start_unix_seconds_;
 }
 
 // Nothing where the rank turns out to be alive, or waits for one that is busy.
 std::optional<base::Error> Watchdog::judge() {
-  if (options_.folder.empty()) return blind_verdict("");
-  if (!write_sign(true)) {
-    return blind_verdict(fmt::format("; its events could not be written to {}", options_.folder.string()));
+  if (options_.folder.empty()) return blind_diagnosis("");
+  if (!write_heartbeat(true)) {
+    return blind_diagnosis(fmt::format("; its events could not be written to {}", options_.folder.string()));
   }
   if (!sleep(kGraceSeconds)) return std::nullopt;
   if (journal_.num_events() != last_events_) return std::nullopt;
-  const std::vector<std::optional<RankSign>> signs = read_signs();
-  const SilenceVerdict verdict = judge_silence(signs, options_.timeout_seconds, kGraceSeconds + 2.0 * tick_seconds_);
-  if (verdict.culprits.empty()) {
-    silent_seconds_ = std::min(silent_seconds_.load(), verdict.busy_silent_seconds);
+  const std::vector<std::optional<Heartbeat>> heartbeats = read_heartbeats();
+  const HangDiagnosis diagnosis =
+      diagnose_hang(heartbeats, options_.timeout_seconds, kGraceSeconds + 2.0 * tick_seconds_);
+  if (diagnosis.culprits.empty()) {
+    silent_seconds_ = std::min(silent_seconds_.load(), diagnosis.busy_silent_seconds);
     return std::nullopt;
   }
-  return speak(verdict, signs);
+  return report_in_turn(diagnosis, heartbeats);
 }
 
-std::optional<base::Error> Watchdog::speak(const SilenceVerdict& verdict,
-                                           const std::vector<std::optional<RankSign>>& signs) {
-  const auto mine = signs.begin() + options_.rank;
-  const auto before = std::count_if(signs.begin(), mine, [](const auto& sign) { return sign.has_value(); });
+std::optional<base::Error> Watchdog::report_in_turn(const HangDiagnosis& diagnosis,
+                                                    const std::vector<std::optional<Heartbeat>>& heartbeats) {
+  const auto mine = heartbeats.begin() + options_.rank;
+  const auto before =
+      std::count_if(heartbeats.begin(), mine, [](const auto& heartbeat) { return heartbeat.has_value(); });
   for (auto turn = before; turn > 0; --turn) {
     if (!sleep(kTurnSeconds)) return std::nullopt;
-    if (somebody_spoke()) {
+    if (somebody_has_reported()) {
       // The job is being ended: this rank's end is only for the case that nothing comes of it.
       sleep(kSecondsToEnd);
       break;
@@ -255,13 +259,13 @@ std::optional<base::Error> Watchdog::speak(const SilenceVerdict& verdict,
   }
   replace_file(options_.folder / kVerdictName, Json({{"unix_seconds", base::unix_seconds()},
                                                      {"rank", options_.rank},
-                                                     {"what", verdict.what},
-                                                     {"value", verdict.value}})
+                                                     {"what", diagnosis.what},
+                                                     {"value", diagnosis.value}})
                                                    .dump(1, ' ', false, Json::error_handler_t::replace));
   return base::Error(base::ExitCode::communication,
-                     {.what = fmt::format("{} for {:.0f} s (distributed.timeout_seconds = {:g})", verdict.what,
+                     {.what = fmt::format("{} for {:.0f} s (distributed.timeout_seconds = {:g})", diagnosis.what,
                                           silent_seconds_.load(), options_.timeout_seconds),
-                      .value = verdict.value,
+                      .value = diagnosis.value,
                       .why = "the others would wait for ever",
                       .remedy = fmt::format(
                           "read the last events of each rank in {}; look at that rank's host; start the same command "
@@ -270,7 +274,7 @@ std::optional<base::Error> Watchdog::speak(const SilenceVerdict& verdict,
                           options_.folder.string())});
 }
 
-base::Error Watchdog::blind_verdict(const std::string& reason) const {
+base::Error Watchdog::blind_diagnosis(const std::string& reason) const {
   const JournalSnapshot snapshot = journal_.snapshot();
   return {base::ExitCode::communication,
           {.what = fmt::format("rank {} has stood still for {:.0f} s{}", options_.rank, silent_seconds_.load(), reason),

@@ -13,8 +13,8 @@ std::string to_json(const SavedLoop& loop) {
   const LoopProgress& progress = loop.progress;
   Json facts = Json::object();
   for (const auto& [name, text] : loop.stage_facts) facts[name] = text;
-  Json machine = Json::object();
-  for (const auto& [name, value] : loop.machine) machine[name] = value;
+  Json environment = Json::object();
+  for (const auto& [name, value] : loop.environment) environment[name] = value;
   Json state = {{"step", progress.step},
                 {"num_steps", loop.num_steps},
                 {"epoch", progress.step / loop.steps_per_epoch},
@@ -24,7 +24,7 @@ std::string to_json(const SavedLoop& loop) {
                 {"learning_rate", loop.learning_rate},
                 {"data_fingerprint", loop.data_fingerprint},
                 {"best", {{"step", progress.best_step}, {"criterion", progress.best_criterion}}},
-                {"machine", machine},
+                {"machine", environment},
                 {"stage", facts}};
   if (progress.is_validation_pending) state["validation_pending"] = true;
   return state.dump(2) + "\n";
@@ -42,7 +42,7 @@ SavedLoop saved_loop_of(const std::string& json) {
     loop.stage_facts.emplace_back(name, text.get<std::string>());
   }
   for (const auto& [name, value] : state.at("machine").items()) {
-    loop.machine.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+    loop.environment.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
   }
   return loop;
 }

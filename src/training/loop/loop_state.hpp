@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "training/options/machine_facts.hpp"
+#include "training/options/execution_environment.hpp"
 
 namespace leda::training {
 
@@ -28,7 +28,7 @@ struct SavedLoop {
   double learning_rate = 0.0;
   // What must be the same when it goes on, or is warned of.
   std::string data_fingerprint;
-  MachineFacts machine;
+  ExecutionEnvironment environment;
   std::vector<std::pair<std::string, std::string>> stage_facts;  // StageState::facts
 };
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "distributed/watch/silence_verdict.hpp"
+#include "distributed/watch/hang_diagnosis.hpp"
 #include "storage/checksum.hpp"
 
 namespace leda::training {

@@ -19,10 +19,10 @@ namespace leda::training {
 TrainingLoop::TrainingLoop(TrainingPlan plan, LoopParts parts)
     : plan_(std::move(plan)),
       parts_(std::move(parts)),
-      account_(plan_.phase, parts_.context.ledger, parts_.context.time_limit),
-      cadence_(plan_.title, parts_.options, parts_.context.ledger),
-      machine_(machine_facts(parts_.context.communicator, parts_.context.settings.device,
-                             parts_.context.distributed.reproducible)),
+      timing_(plan_.folder, parts_.context.ledger, parts_.context.time_limit),
+      checkpoint_schedule_(plan_.title, parts_.options, parts_.context.ledger),
+      environment_(gather_execution_environment(parts_.context.communicator, parts_.context.settings.device,
+                                                parts_.context.distributed.reproducible)),
       interval_(parts_.context.communicator, parts_.context.trace) {}
 
 std::int64_t TrainingLoop::steps_per_epoch() const {
@@ -32,8 +32,8 @@ std::int64_t TrainingLoop::steps_per_epoch() const {
 base::StopRequest TrainingLoop::run() {
   const bool is_resumed = restore();
   if (is_at_end() && save_.is_saved) return base::StopRequest::none;
-  account_.begin(progress_.step);
-  cadence_.note_saved(progress_.step);
+  timing_.begin(progress_.step);
+  checkpoint_schedule_.note_saved(progress_.step);
   // Somewhere to roll back to from the first step on.
   if (!is_resumed && parts_.context.training.on_non_finite == NonFiniteReaction::roll_back) save_in_background();
 
@@ -46,7 +46,7 @@ base::StopRequest TrainingLoop::run() {
       stop = train(agreement, progress);
     } catch (const NonFiniteGradientError& fault) {
       if (!may_roll_back(fault)) {
-        take_outcome(parts_.store.finish());
+        record_save_outcome(parts_.store.finish());
         throw;
       }
       stop = roll_back(fault, agreement);
@@ -55,7 +55,7 @@ base::StopRequest TrainingLoop::run() {
   progress.finish();
   const base::StopRequest late = agreement.drain();
   if (!is_finished() && stop == base::StopRequest::none) stop = late;
-  save_before_leaving(agreement.is_any_hasty(parts_.is_hasty()));
+  save_before_leaving(agreement.is_any_urgent(parts_.is_urgent()));
   return is_finished() ? base::StopRequest::none : stop;
 }
 
@@ -65,7 +65,7 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
                                    static_cast<int>(parts_.options.queue_depth));
   const auto is_due = [](std::int64_t step, std::int64_t cadence) { return cadence > 0 && step % cadence == 0; };
   interval_.begin(0.0);
-  const logging::TimeIn time(account_.ledger(), logging::Activity::step);
+  const logging::ActivityScope time(timing_.ledger(), logging::Activity::step);
 
   base::StopRequest stop = base::StopRequest::none;
   while (!is_at_end() && stop == base::StopRequest::none) {
@@ -75,14 +75,14 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
     const bool is_logging = is_due(next_step, parts_.options.logging.every_num_steps) || is_end;
     const LossReport report = train_step(prefetcher, is_logging);
     progress_.step = next_step;
-    account_.step_done(step_time.seconds());
-    cadence_.note_step(step_time.seconds(), parts_.store.is_saving());
+    timing_.step_done(step_time.seconds());
+    checkpoint_schedule_.note_step(step_time.seconds(), parts_.store.is_saving());
     save_.is_saved = false;
     interval_.add_report(report);
     const bool is_validating = is_due(next_step, parts_.context.training.validate_every_num_steps) || is_end;
-    const bool is_saving = !is_end && should_save(cadence_.is_due(progress_.step));
+    const bool is_saving = !is_end && should_save(checkpoint_schedule_.is_due(progress_.step));
     // No checkpoint is written over an update that somebody has yet to hear of.
-    if (is_logging || is_validating || is_saving) settle_updates();
+    if (is_logging || is_validating || is_saving) collect_skipped_updates();
     if (is_logging) log_interval(prefetcher);
     if (is_validating) stop = validate(agreement);
     if (stop != base::StopRequest::none) break;
@@ -91,8 +91,8 @@ base::StopRequest TrainingLoop::train(distributed::StopAgreement& agreement, log
     progress.update(progress_.step, figures_.interval);
     stop = agree_on_stop(agreement);
   }
-  settle_updates();
-  if (interval_.has_reports()) account_for_interval(interval_.wait_shares(prefetcher.seconds_waited()));
+  collect_skipped_updates();
+  if (interval_.has_reports()) record_interval_timing(interval_.wait_shares(prefetcher.seconds_waited()));
   return stop;
 }
 
@@ -104,9 +104,9 @@ data::BatchPlan TrainingLoop::batches() const {
   return {plan_.global_batch, micro_batch, parts_.context.communicator.rank(), size};
 }
 
-void TrainingLoop::settle_updates() {
-  for (const SkippedUpdates& skipped : parts_.stage.settle_updates()) {
-    parts_.context.console.warn(
+void TrainingLoop::collect_skipped_updates() {
+  for (const SkippedUpdates& skipped : parts_.stage.collect_skipped_updates()) {
+    parts_.context.console.warning(
         fmt::format("{}: {} update{} by step {} skipped, a gradient was not finite; the first: {}", plan_.title,
                     skipped.count, skipped.count == 1 ? "" : "s", progress_.step, skipped.text()));
   }
@@ -119,15 +119,16 @@ bool TrainingLoop::may_roll_back(const NonFiniteGradientError& fault) {
 }
 
 base::StopRequest TrainingLoop::roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement) {
-  parts_.context.console.warn(
-      fmt::format("{}: a gradient was not finite ({}); back to the last checkpoint", plan_.title, fault.text().value));
+  parts_.context.console.warning(
+      fmt::format("{}: a gradient was not finite ({}); training goes back to the last checkpoint", plan_.title,
+                  fault.text().value));
   interval_.begin(0.0);
   save_.is_best_pending = false;
   save_.is_due = false;
-  account_.interval_done(progress_.step, 0.0, 0.0);
+  timing_.interval_done(progress_.step, 0.0, 0.0);
   if (!restore()) throw NonFiniteGradientError(fault);
-  account_.begin(progress_.step);
-  cadence_.note_saved(progress_.step);
+  timing_.begin(progress_.step);
+  checkpoint_schedule_.note_saved(progress_.step);
   parts_.stage.interval_figures();  // counts begin afresh
   return catch_up_on_validation(agreement);
 }
@@ -169,24 +170,24 @@ void TrainingLoop::log_interval(const data::BatchPrefetcher& prefetcher) {
   scalars.push_back({"images_per_second", images_per_second});
   const WaitShares waits = interval_.wait_shares(prefetcher.seconds_waited());
   const auto [data_wait, exposed] = waits;
-  account_for_interval(waits);
+  record_interval_timing(waits);
   scalars.push_back({"data_wait_share", data_wait});
   scalars.push_back({"exposed_communication_share", exposed});
   parts_.log.write(progress_.step, scalars);
   figures_.interval = fmt::format("{}, {:.1f} images/s, waits: data {:.0f} %, ranks {:.0f} %{}", loss_text,
                                   images_per_second, 100.0 * data_wait, 100.0 * exposed, figures_.validation);
   if (parts_.context.trace != nullptr) parts_.context.trace->flush();
-  cadence_.choose(parts_.store.costs(), parts_.context.communicator, parts_.context.console);
+  checkpoint_schedule_.choose(parts_.store.costs(), parts_.context.communicator, parts_.context.console);
   interval_.begin(prefetcher.seconds_waited());
 }
 
-void TrainingLoop::account_for_interval(const WaitShares& shares) {
-  account_.interval_done(progress_.step, shares.data * interval_.step_seconds(),
-                         shares.exposed_communication * interval_.step_seconds());
+void TrainingLoop::record_interval_timing(const WaitShares& shares) {
+  timing_.interval_done(progress_.step, shares.data * interval_.step_seconds(),
+                        shares.exposed_communication * interval_.step_seconds());
 }
 
 void TrainingLoop::stop_diverged(const std::string& figure, const std::string& value) {
-  take_outcome(parts_.store.finish());
+  record_save_outcome(parts_.store.finish());
   throw base::ErrorOnAllRanks(
       base::ExitCode::non_finite,
       {.what = fmt::format("{} diverged at step {}: {}", plan_.title, progress_.step, figure),
@@ -196,7 +197,7 @@ void TrainingLoop::stop_diverged(const std::string& figure, const std::string& v
 }
 
 base::StopRequest TrainingLoop::validate(distributed::StopAgreement& agreement) {
-  const logging::TimeIn time(account_.ledger(), logging::Activity::validation);
+  const logging::ActivityScope time(timing_.ledger(), logging::Activity::validation);
   const logging::Span span(parts_.context.trace, "validation", progress_.step - 1);
   base::StopRequest stop = base::StopRequest::none;
   const auto should_stop = [&] {
@@ -223,14 +224,14 @@ void TrainingLoop::take_validation(const ValidationReport& report) {
   figures_.validation = fmt::format(", validation {} {:.2f} HU", report.criterion_name, report.criterion);
   const double factor = parts_.context.training.divergence_factor;
   const bool has_best = progress_.best_step >= 0;
-  const double yardstick = has_best ? progress_.best_criterion : report.untrained_criterion;
-  const bool is_worse = factor > 0.0 && yardstick > 0.0 && report.criterion > factor * yardstick;
+  const double reference = has_best ? progress_.best_criterion : report.untrained_criterion;
+  const bool is_worse = factor > 0.0 && reference > 0.0 && report.criterion > factor * reference;
   if (!std::isfinite(report.criterion) || is_worse) {
     stop_diverged("validation, " + report.criterion_name,
                   fmt::format("{:.4g}, {} {:.4g}", report.criterion,
                               has_best ? fmt::format("the best, at step {}, was", progress_.best_step)
                                        : "without a network it is",
-                              yardstick));
+                              reference));
   }
   if (!has_best || report.criterion < progress_.best_criterion) {
     progress_.best_criterion = report.criterion;
@@ -250,7 +251,7 @@ checkpoint::CheckpointContent TrainingLoop::content() const {
                         .seed = plan_.seed,
                         .learning_rate = plan_.schedule.rate(progress_.step),
                         .data_fingerprint = training.fingerprint(),
-                        .machine = machine_,
+                        .environment = environment_,
                         .stage_facts = std::move(stage.facts)};
   checkpoint::CheckpointContent content;
   content.archives["networks"] = std::move(stage.networks);
@@ -292,27 +293,27 @@ bool TrainingLoop::restore() {
   if (const auto provenance = nlohmann::json::parse(loaded->provenance_json, nullptr, false); provenance.is_object()) {
     num_restarts_ = provenance.value("restarts", std::int64_t{0}) + 1;
   }
-  if (!is_at_end() || !save_.is_saved) say_resumed(saved.machine);
+  if (!is_at_end() || !save_.is_saved) report_resume(saved.environment);
   return true;
 }
 
-void TrainingLoop::say_resumed(const MachineFacts& machine_before) const {
+void TrainingLoop::report_resume(const ExecutionEnvironment& environment_before) const {
   logging::Console& console = parts_.context.console;
-  console.say(fmt::format("{}: resumes after step {} of {}", plan_.title, progress_.step, plan_.num_steps));
-  const std::string changes = machine_changes(machine_before, machine_);
+  console.info(fmt::format("{}: resumes after step {} of {}", plan_.title, progress_.step, plan_.num_steps));
+  const std::string changes = environment_changes(environment_before, environment_);
   if (changes.empty()) return;
-  console.warn(
-      fmt::format("{}: goes on otherwise than it was saved: {}; the result will equal an uninterrupted run's up to "
+  console.warning(
+      fmt::format("{}: the execution environment has changed: {}; the result will equal an uninterrupted run's up to "
                   "rounding, not in "
                   "every bit",
                   plan_.title, changes));
 }
 
-void TrainingLoop::take_outcome(const std::optional<checkpoint::SaveOutcome>& outcome) {
+void TrainingLoop::record_save_outcome(const std::optional<checkpoint::SaveOutcome>& outcome) {
   if (!outcome || !outcome->is_saved) return;
   if (outcome->request.step == progress_.step) save_.is_saved = true;
   const checkpoint::SaveCost& cost = outcome->cost;
-  account_.save_done(cost);
+  timing_.save_done(cost);
   const std::vector<logging::Scalar> scalars{{"checkpoint_pause_seconds", cost.pause_seconds},
                                              {"checkpoint_write_seconds", cost.write_seconds},
                                              {"checkpoint_verify_seconds", cost.verify_seconds},
@@ -323,24 +324,24 @@ void TrainingLoop::take_outcome(const std::optional<checkpoint::SaveOutcome>& ou
 
 // A save that is due while another is under way is put off to the first step at which that one is done.
 bool TrainingLoop::should_save(bool is_due) {
-  take_outcome(parts_.store.poll());
+  record_save_outcome(parts_.store.poll());
   save_.is_due = save_.is_due || is_due;
   if (!save_.is_due || !parts_.store.is_saving()) return save_.is_due;
-  if (!std::exchange(save_.has_said_put_off, true)) {
-    parts_.context.console.say(
-        fmt::format("{}: the checkpoint due at step {} is put off: the one before is still being written (said once)",
-                    plan_.title, progress_.step));
+  if (!std::exchange(save_.has_reported_delay, true)) {
+    parts_.context.console.info(fmt::format(
+        "{}: the checkpoint due at step {} is put off: the one before is still being written (reported once)",
+        plan_.title, progress_.step));
   }
   return false;
 }
 
 // A new best waits for the save under way: its state cannot be had later.
 void TrainingLoop::save_in_background() {
-  const logging::TimeIn time(account_.ledger(), logging::Activity::checkpoint);
+  const logging::ActivityScope time(timing_.ledger(), logging::Activity::checkpoint);
   const logging::Span span(parts_.context.trace, "checkpoint", progress_.step - 1);
-  take_outcome(parts_.store.finish());
-  account_.save_begins(progress_.step);
-  cadence_.note_saved(progress_.step);
+  record_save_outcome(parts_.store.finish());
+  timing_.save_begins(progress_.step);
+  checkpoint_schedule_.note_saved(progress_.step);
   const checkpoint::SaveRequest request{.step = progress_.step, .is_best = save_.is_best_pending};
   parts_.store.start_save(request, content(), provenance());
   // Also where it will have failed: the next one is of another step, and comes at the next interval.
@@ -348,23 +349,23 @@ void TrainingLoop::save_in_background() {
   save_.is_due = false;
 }
 
-// Haste that comes while this waits for a writer is followed by the ranks that it comes to.
-void TrainingLoop::save_before_leaving(bool is_hasty) {
-  const logging::TimeIn time(account_.ledger(), logging::Activity::checkpoint);
+// Urgency that comes while this waits for a writer is followed by the ranks that it comes to.
+void TrainingLoop::save_before_leaving(bool is_urgent) {
+  const logging::ActivityScope time(timing_.ledger(), logging::Activity::checkpoint);
   const logging::Span span(parts_.context.trace, "checkpoint", progress_.step - 1);
-  if (is_hasty) {
-    parts_.context.console.say(plan_.title +
-                               ": a second signal, so the checkpoint is not read back and no old one removed");
-    parts_.store.hurry();
+  if (is_urgent) {
+    parts_.context.console.info(plan_.title +
+                                ": a second signal, so the checkpoint is not read back and no old one removed");
+    parts_.store.skip_verification();
   }
-  take_outcome(parts_.store.finish(parts_.is_hasty));
+  record_save_outcome(parts_.store.finish(parts_.is_urgent));
   if (save_.is_saved) return;
-  account_.save_begins(progress_.step);
+  timing_.save_begins(progress_.step);
   const bool is_last = is_finished();
   parts_.store.start_save(
-      {.step = progress_.step, .is_last = is_last, .is_best = save_.is_best_pending, .is_hasty = is_hasty}, content(),
+      {.step = progress_.step, .is_last = is_last, .is_best = save_.is_best_pending, .is_urgent = is_urgent}, content(),
       provenance());
-  take_outcome(parts_.store.finish(parts_.is_hasty));
+  record_save_outcome(parts_.store.finish(parts_.is_urgent));
   save_.is_best_pending = false;
   if (save_.is_saved) return;
   throw base::ErrorOnAllRanks(

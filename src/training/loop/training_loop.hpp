@@ -16,11 +16,11 @@
 #include "distributed/core/stop_agreement.hpp"
 #include "logging/progress_line.hpp"
 #include "logging/run_log.hpp"
+#include "training/loop/checkpoint_schedule.hpp"
 #include "training/loop/interval_statistics.hpp"
-#include "training/loop/loop_account.hpp"
 #include "training/loop/loop_state.hpp"
-#include "training/loop/save_cadence.hpp"
-#include "training/options/machine_facts.hpp"
+#include "training/loop/loop_timing.hpp"
+#include "training/options/execution_environment.hpp"
 #include "training/stages/stage.hpp"
 #include "training/stages/stage_context.hpp"
 #include "training/stages/training_plan.hpp"
@@ -44,7 +44,7 @@ struct LoopParts {
   // What this rank would like to do now.
   std::function<base::StopRequest()> stop_requested;
   // Whether its last checkpoint has to do without read-back and retention.
-  std::function<bool()> is_hasty = base::is_stop_hasty;
+  std::function<bool()> is_urgent = base::is_stop_urgent;
 };
 
 class TrainingLoop {
@@ -61,22 +61,22 @@ class TrainingLoop {
     bool is_best_pending = false;  // the best so far and not yet marked so
     bool is_saved = false;         // on disk, for all the ranks know
     bool is_due = false;
-    bool has_said_put_off = false;
+    bool has_reported_delay = false;
   };
 
   // False where there is no checkpoint.
   bool restore();
-  void say_resumed(const MachineFacts& machine_before) const;
+  void report_resume(const ExecutionEnvironment& environment_before) const;
   // From progress_.step to the end or an agreed stop.
   base::StopRequest train(distributed::StopAgreement& agreement, logging::ProgressLine& progress);
   data::BatchPlan batches() const;
   LossReport train_step(data::BatchPrefetcher& prefetcher, bool is_logged);
   base::StopRequest agree_on_stop(distributed::StopAgreement& agreement);
-  void settle_updates();
+  void collect_skipped_updates();
   bool may_roll_back(const NonFiniteGradientError& fault);
   base::StopRequest roll_back(const NonFiniteGradientError& fault, distributed::StopAgreement& agreement);
   void log_interval(const data::BatchPrefetcher& prefetcher);
-  void account_for_interval(const WaitShares& shares);
+  void record_interval_timing(const WaitShares& shares);
   // What was agreed on meanwhile; where that is a stop, the step has yet to be validated.
   base::StopRequest validate(distributed::StopAgreement& agreement);
   bool is_at_end() const { return progress_.step >= plan_.num_steps; }
@@ -89,16 +89,16 @@ class TrainingLoop {
   // Collective: ranks that have drifted apart save nothing.
   checkpoint::CheckpointContent content() const;
   std::string provenance() const;
-  void take_outcome(const std::optional<checkpoint::SaveOutcome>& outcome);
+  void record_save_outcome(const std::optional<checkpoint::SaveOutcome>& outcome);
   bool should_save(bool is_due);
   void save_in_background();
-  void save_before_leaving(bool is_hasty);
+  void save_before_leaving(bool is_urgent);
 
   TrainingPlan plan_;
   LoopParts parts_;
-  LoopAccount account_;
-  SaveCadence cadence_;
-  MachineFacts machine_;  // of this start
+  LoopTiming timing_;
+  CheckpointSchedule checkpoint_schedule_;
+  ExecutionEnvironment environment_;  // of this start
   base::Stopwatch since_start_;
   std::int64_t num_restarts_ = 0;
   LoopProgress progress_;

@@ -13,7 +13,7 @@
 #include "distributed/core/device_ranks.hpp"
 #include "distributed/gradients/bucket_plan.hpp"
 #include "language/candidate_words.hpp"
-#include "language/codebook_control.hpp"
+#include "language/codebook_ablation.hpp"
 #include "losses/leda_loss.hpp"
 #include "models/autoencoder.hpp"
 #include "models/denoiser.hpp"
@@ -80,7 +80,7 @@ struct DataOptions {
 struct VocabularyOptions {
   std::string file = "builtin";
   bool normalise_rows = true;
-  language::CodebookAblation control = language::CodebookAblation::none;
+  language::CodebookAblation ablation = language::CodebookAblation::none;
 };
 
 struct AutoencoderTrainingOptions {
@@ -155,13 +155,13 @@ struct TrainingOptions {
   double divergence_factor = 10.0;          // stop when validation is this much worse than its best; 0 = never
 };
 
-// How ranks watch each other (distributed/watch/rank_watch, watched_communicator).
+// How ranks watch each other (distributed/watch/hang_detector, watched_communicator).
 struct WatchOptions {
   double timeout_seconds = 600.0;
   bool check_collectives = false;
 };
 
-struct CheckpointCadence {
+struct CheckpointScheduleOptions {
   CheckpointInterval interval = CheckpointInterval::steps;
   std::int64_t every_num_steps = 1000;
 };
@@ -176,7 +176,7 @@ struct LoggingOptions {
 // What the loop alone is told.
 struct LoopOptions {
   LoggingOptions logging;
-  CheckpointCadence checkpoint_cadence;
+  CheckpointScheduleOptions checkpoint_schedule;
   std::int64_t queue_depth = 4;  // steps loaded ahead
 };
 
@@ -193,7 +193,7 @@ struct JobOptions {
   DenoiseOptions denoise;
   TrainingOptions training;
   checkpoint::CheckpointOptions checkpoint;
-  CheckpointCadence checkpoint_cadence;
+  CheckpointScheduleOptions checkpoint_schedule;
   distributed::SynchronizerOptions distributed;
   distributed::DeviceOptions devices;
   std::int64_t threads_per_rank = 0;  // 0 = cores / ranks on this host

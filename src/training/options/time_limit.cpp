@@ -9,7 +9,7 @@ namespace {
 // One step until the votes of the step before are read, one that may just have begun.
 constexpr double kStepsToAgree = 2.0;
 // A save costlier than this share of the costliest before replaces it: costs that come down are believed slowly.
-constexpr double kForgetting = 0.8;
+constexpr double kCostDecay = 0.8;
 
 }  // namespace
 
@@ -18,10 +18,10 @@ TimeLimit::TimeLimit(const TimeLimitOptions& options, std::function<double()> cl
 
 void TimeLimit::note_progress(double seconds) {
   has_progressed_ = true;
-  step_seconds_ = std::max(seconds, kForgetting * step_seconds_);
+  step_seconds_ = std::max(seconds, kCostDecay * step_seconds_);
 }
 
-void TimeLimit::note_save(double seconds) { save_seconds_ = std::max(seconds, kForgetting * save_seconds_); }
+void TimeLimit::note_save(double seconds) { save_seconds_ = std::max(seconds, kCostDecay * save_seconds_); }
 
 double TimeLimit::seconds_to_leave() const { return save_seconds_ + kStepsToAgree * step_seconds_; }
 

@@ -13,17 +13,17 @@
 #include "base/error.hpp"
 #include "base/stop_signal.hpp"
 #include "checkpoint/run_folder.hpp"
-#include "distributed/start/launch_sanity.hpp"
+#include "distributed/start/launch_checks.hpp"
 #include "logging/goodput_ledger.hpp"
 #include "storage/durable_file.hpp"
-#include "training/options/machine_facts.hpp"
+#include "training/options/execution_environment.hpp"
 #include "training/options/time_limit.hpp"
-#include "training/run/batch_job.hpp"
 #include "training/run/device_placement.hpp"
 #include "training/run/job_data.hpp"
 #include "training/run/job_stages.hpp"
 #include "training/run/run_ledger.hpp"
 #include "training/run/run_options_file.hpp"
+#include "training/run/scheduler_job.hpp"
 #include "training/run/stop_requests.hpp"
 
 namespace leda::training {
@@ -34,10 +34,12 @@ using base::ExitCode;
 using base::StopRequest;
 
 // Collectives on GPUs have the time that all others have.
-distributed::DeviceOptions device_options(const JobOptions& options, distributed::RankWatch& watch) {
+distributed::DeviceOptions device_options(const JobOptions& options, distributed::HangDetector& hang_detector) {
   distributed::DeviceOptions devices = options.devices;
   devices.timeout_seconds = options.watch.timeout_seconds;
-  devices.last_word = [&watch](const std::string& fault) { return watch.last_word(fault); };
+  devices.report_before_exit = [&hang_detector](const std::string& fault) {
+    return hang_detector.report_before_exit(fault);
+  };
   return devices;
 }
 
@@ -73,9 +75,9 @@ bool is_finished(const fs::path& run_folder, const JobOptions& options, distribu
   return finished.is_object() && finished.value("extent", nlohmann::json()) == extent_of(options);
 }
 
-void say_results(const fs::path& run_folder, logging::Console& console) {
+void print_results(const fs::path& run_folder, logging::Console& console) {
   const fs::path table = run_folder / "evaluation" / "evaluation.txt";
-  if (!console.speaks() || !fs::exists(table)) return;
+  if (!console.is_root() || !fs::exists(table)) return;
   console.print(fmt::format("\n{}", storage::read_text_file(table)));
   console.print(fmt::format("picture: {}", fs::absolute(run_folder / "evaluation" / "comparison.png").string()));
 }
@@ -83,7 +85,7 @@ void say_results(const fs::path& run_folder, logging::Console& console) {
 // What the work of a start is done with.
 struct StartParts {
   distributed::Communicator& communicator;
-  distributed::RankWatch& watch;
+  distributed::HangDetector& hang_detector;
   logging::Console& console;
   logging::GoodputLedger& ledger;
   TimeLimit& time_limit;
@@ -91,14 +93,14 @@ struct StartParts {
 
 ExitCode leave(StopRequest stop, logging::Console& console) {
   if (stop == StopRequest::none) return ExitCode::finished;
-  console.say(stop == StopRequest::run_again ? "stopped and saved: start the same command again to go on"
-                                             : "stopped and saved, on request; the same command goes on from here");
+  console.info(stop == StopRequest::run_again ? "stopped and saved: start the same command again to go on"
+                                              : "stopped and saved, on request; the same command goes on from here");
   return exit_code_of(stop);
 }
 
 // Devices, then data, then the stages. A dry run leaves out the training.
 ExitCode work(const JobOptions& options, const fs::path& run_folder, const StartParts& parts, bool is_dry_run) {
-  const DevicePlacement placement(options.run.device, parts.communicator, device_options(options, parts.watch));
+  const DevicePlacement placement(options.run.device, parts.communicator, device_options(options, parts.hang_detector));
   distributed::Communicator& communicator = placement.communicator();
   require_one_instruction_set(communicator, placement.device());
   const StopRequests stops(communicator, parts.ledger, parts.time_limit);
@@ -131,37 +133,40 @@ ExitCode report_job(const JobOptions& options, distributed::Communicator& commun
   }
   console.print(fmt::format("run in {}: {}", run_folder.string(),
                             is_finished(run_folder, options, communicator) ? "finished" : "not finished"));
-  say_results(run_folder, console);
-  say_goodput(run_folder, console);
+  print_results(run_folder, console);
+  print_goodput(run_folder, console);
   return ExitCode::finished;
 }
 
 ExitCode run_job(const JobOptions& options, const OptionValues& values, const JobActions& actions,
-                 distributed::Communicator& communicator, distributed::RankWatch& watch, logging::Console& console) {
+                 distributed::Communicator& communicator, distributed::HangDetector& hang_detector,
+                 logging::Console& console) {
   require_equal_options(values, communicator);
   const fs::path run_folder = checkpoint::choose_run_folder(options.run.folder, actions.new_run, communicator);
-  watch.watch(run_folder / "events", options.watch.timeout_seconds);
+  hang_detector.watch(run_folder / "events", options.watch.timeout_seconds);
   if (!actions.dry_run && is_finished(run_folder, options, communicator)) {
     keep_run_options(run_folder, values, communicator);
-    console.say(fmt::format("the run in {} is finished; --new-run starts another", run_folder.string()));
-    say_results(run_folder, console);
+    console.info(fmt::format("the run in {} is finished; --new-run starts another", run_folder.string()));
+    print_results(run_folder, console);
     return ExitCode::finished;
   }
   const checkpoint::RunFolderLock lock(run_folder, communicator, console);
   distributed::check_launch(communicator, {.run_folder = run_folder, .num_threads = at::get_num_threads()},
                             actions.dry_run, console);
-  console.say(fmt::format("run folder {}; options:", fs::absolute(run_folder).string()));
-  for (const OptionValue& option : values) console.say(fmt::format("  {} = {}", option.name, option.value));
+  console.info(fmt::format("run folder {}; options:", fs::absolute(run_folder).string()));
+  for (const OptionValue& option : values) console.info(fmt::format("  {} = {}", option.name, option.value));
   if (!actions.dry_run) keep_run_options(run_folder, values, communicator);
 
-  const BatchJob this_batch_job = batch_job([](const char* name) -> const char* { return std::getenv(name); });
+  const SchedulerJob scheduler_job =
+      read_scheduler_job([](const char* name) -> const char* { return std::getenv(name); });
   const auto ledger = actions.dry_run ? std::make_unique<logging::GoodputLedger>()
-                                      : open_ledger(run_folder, this_batch_job, communicator, console);
+                                      : open_ledger(run_folder, scheduler_job, communicator, console);
   TimeLimit time_limit({.max_seconds = options.run.max_seconds,
-                        .end_of_nodes = this_batch_job.end,
+                        .end_of_nodes = scheduler_job.end,
                         .margin_seconds = options.run.margin_seconds},
                        base::unix_seconds);
-  const ExitCode code = work(options, run_folder, {communicator, watch, console, *ledger, time_limit}, actions.dry_run);
+  const ExitCode code =
+      work(options, run_folder, {communicator, hang_detector, console, *ledger, time_limit}, actions.dry_run);
   if (actions.dry_run) return code;
   ledger->finish(static_cast<int>(code));
   if (code != ExitCode::finished) return code;
@@ -169,7 +174,7 @@ ExitCode run_job(const JobOptions& options, const OptionValues& values, const Jo
     const nlohmann::json finished = {{"finished", base::utc_now()}, {"extent", extent_of(options)}};
     storage::write_file_durably(run_folder / "finished.json", finished.dump(2) + "\n");
   }
-  say_results(run_folder, console);
+  print_results(run_folder, console);
   communicator.barrier();
   return code;
 }

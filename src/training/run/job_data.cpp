@@ -43,10 +43,10 @@ bool write_phantoms(const JobOptions& options, distributed::Communicator& commun
 
 data::ShardCatalogue open_part(const JobOptions& options, const char* name, logging::Console& console) {
   data::ShardCatalogue catalogue = data::ShardCatalogue::open(std::filesystem::path(options.data.folder) / name);
-  console.say(fmt::format("  {:<10} {:>6} slices of {} patient{}, {} x {}, fingerprint {}", name,
-                          catalogue.num_slices(), catalogue.patients().size(),
-                          catalogue.patients().size() == 1 ? "" : "s", catalogue.rows(), catalogue.columns(),
-                          catalogue.fingerprint()));
+  console.info(fmt::format("  {:<10} {:>6} slices of {} patient{}, {} x {}, fingerprint {}", name,
+                           catalogue.num_slices(), catalogue.patients().size(),
+                           catalogue.patients().size() == 1 ? "" : "s", catalogue.rows(), catalogue.columns(),
+                           catalogue.fingerprint()));
   return catalogue;
 }
 
@@ -65,7 +65,7 @@ JobData open_job_data(const JobOptions& options, distributed::Communicator& comm
     }
     return std::string();
   });
-  console.say(fmt::format("data in {}", options.data.folder));
+  console.info(fmt::format("data in {}", options.data.folder));
   JobData data{open_part(options, "train", console), open_part(options, "validation", console),
                open_part(options, "test", console)};
   for (const data::ShardCatalogue* other : {&data.validation, &data.test}) {
@@ -97,7 +97,7 @@ std::optional<language::WordScores> load_word_scores(const language::CandidateOp
     const language::WordScores scores = load();
     return fmt::format("{}, scores from {} on, hash {}", scores.model(), scores.lowest_score(), scores.hash());
   });
-  console.say(fmt::format("word scores: {} slices by {}", slices.size(), facts));
+  console.info(fmt::format("word scores: {} slices by {}", slices.size(), facts));
   return load();
 }
 

@@ -12,11 +12,11 @@
 #include "evaluation/evaluation.hpp"
 #include "evaluation/evaluation_report.hpp"
 #include "inference/denoiser_inference.hpp"
-#include "language/codebook_control.hpp"
+#include "language/codebook_ablation.hpp"
 #include "logging/run_log.hpp"
 #include "model_files/denoiser_file.hpp"
 #include "training/loop/training_loop.hpp"
-#include "training/run/phase_trace.hpp"
+#include "training/run/training_trace.hpp"
 #include "training/stages/denoiser_stage.hpp"
 #include "training/stages/pretrain_report.hpp"
 #include "training/stages/pretrain_stage.hpp"
@@ -90,30 +90,31 @@ std::optional<model_files::AutoencoderFile> JobStages::autoencoder_for(const Den
   }
   // A file of one's own choice may speak any vocabulary; the run's own stage 1 must have spoken this one.
   if (options_.denoise.leda.autoencoder.empty()) {
-    model_files::require_vocabulary(file, path, language::stated_vocabulary_hash(options_.pretrain.vocabulary.file),
-                                    language::control_record(options_.pretrain.vocabulary.control, options_.run.seed));
+    model_files::require_vocabulary(
+        file, path, language::stated_vocabulary_hash(options_.pretrain.vocabulary.file),
+        language::ablation_record(options_.pretrain.vocabulary.ablation, options_.run.seed));
   }
   return file;
 }
 
 StopRequest JobStages::train(Stage& stage, const TrainingPlan& plan, const data::LoaderOptions& loading,
                              logging::Trace& trace) {
-  const fs::path folder = run_folder_ / plan.phase;
+  const fs::path folder = run_folder_ / plan.folder;
   const data::SliceLoader loader(parts_.data.train, loading);
   checkpoint::CheckpointStore store(folder / "checkpoints", options_.checkpoint, run_identity(stage, plan),
                                     parts_.communicator, parts_.console);
   store.check_writable(checkpoint_bytes(stage));
   logging::RunLog log(parts_.console, folder, options_.logging.tensorboard);
-  parts_.console.say(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
-                                 plan.num_steps, plan.global_batch, plan.schedule.base,
-                                 base::name_of(options_.training.learning_rate_scaling), folder.string()));
+  parts_.console.info(fmt::format("{}: {} steps of {} images, learning rate {:.3g} (scaling: {}), in {}", plan.title,
+                                  plan.num_steps, plan.global_batch, plan.schedule.base,
+                                  base::name_of(options_.training.learning_rate_scaling), folder.string()));
   if (plan.global_batch < parts_.communicator.size()) {
-    parts_.console.say(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
-                                   parts_.communicator.size() - plan.global_batch, parts_.communicator.size(),
-                                   plan.global_batch));
+    parts_.console.info(fmt::format("  {} of {} ranks have no image in any step: the global batch is {}",
+                                    parts_.communicator.size() - plan.global_batch, parts_.communicator.size(),
+                                    plan.global_batch));
   }
   const StageContext stage_context = context(plan.seed, &trace);
-  const LoopOptions loop_options{options_.logging, options_.checkpoint_cadence, options_.data.queue_depth};
+  const LoopOptions loop_options{options_.logging, options_.checkpoint_schedule, options_.data.queue_depth};
   TrainingLoop loop(plan, {.stage = stage,
                            .context = stage_context,
                            .options = loop_options,
@@ -126,16 +127,16 @@ StopRequest JobStages::train(Stage& stage, const TrainingPlan& plan, const data:
 
 StopRequest JobStages::pretrain() {
   const TrainingPlan plan = pretrain_plan(options_);
-  const fs::path folder = run_folder_ / plan.phase;
+  const fs::path folder = run_folder_ / plan.folder;
   const language::Vocabulary vocabulary = language::load_vocabulary(options_.pretrain.vocabulary.file);
-  parts_.console.say(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
-                                 vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
+  parts_.console.info(fmt::format("vocabulary: {} words x {} from {}, hash {}", vocabulary.size(),
+                                  vocabulary.embeddings.size(1), vocabulary.source, vocabulary.hash));
   const auto trace = open_trace(options_.logging, folder, parts_.communicator, parts_.console);
   PretrainStage stage(context(plan.seed, trace.get()), options_.pretrain, plan, vocabulary, word_scores(vocabulary));
   const StopRequest stop = train(stage, plan, pretrain_loader(options_, settings_.dtype), *trace);
   if (stop == StopRequest::none && parts_.communicator.rank() == 0) {
     model_files::save_autoencoder(folder / "autoencoder.safetensors", stage.autoencoder(), window_, vocabulary.hash,
-                                  language::control_record(options_.pretrain.vocabulary.control, plan.seed));
+                                  language::ablation_record(options_.pretrain.vocabulary.ablation, plan.seed));
     draw_token_usage(folder, parts_.console);
   }
   parts_.communicator.barrier();
@@ -147,7 +148,7 @@ StopRequest JobStages::pretrain() {
 
 StopRequest JobStages::train_denoiser(const DenoiserTraining& training) {
   const TrainingPlan plan = denoiser_plan(options_, training);
-  const fs::path folder = run_folder_ / plan.phase;
+  const fs::path folder = run_folder_ / plan.folder;
   const auto trace = open_trace(options_.logging, folder, parts_.communicator, parts_.console);
   DenoiserStage stage(context(plan.seed, trace.get()), options_.denoise, plan, training.leda_weight,
                       autoencoder_for(training));
@@ -162,7 +163,7 @@ StopRequest JobStages::train_denoiser(const DenoiserTraining& training) {
 
 // Stopped, it leaves nothing behind and begins again at the next start.
 StopRequest JobStages::evaluate() {
-  const logging::TimeIn time(&parts_.ledger, logging::Activity::evaluation);
+  const logging::ActivityScope time(&parts_.ledger, logging::Activity::evaluation);
   std::vector<evaluation::Method> methods;
   for (const DenoiserTraining& training : denoiser_trainings(options_)) {
     const auto denoiser = std::make_shared<const inference::DenoiserInference>(
@@ -170,7 +171,7 @@ StopRequest JobStages::evaluate() {
     methods.push_back({training.row, static_cast<std::int64_t>(training.seed),
                        [denoiser](const at::Tensor& low_dose_hu) { return denoiser->denoise_hu(low_dose_hu); }});
   }
-  parts_.console.say("evaluation");
+  parts_.console.info("evaluation");
   StopRequest stop = StopRequest::none;
   const std::optional<evaluation::EvaluationResult> result =
       parts_.stops.run_stoppable(stop, [&](const auto& should_stop) {
@@ -190,7 +191,7 @@ StopRequest JobStages::evaluate() {
   }
   parts_.communicator.barrier();
   // Of a job of a few steps, a trial of the set-up say, the table says it and that is all.
-  if (!has_had_its_chance(options_.denoise.training.num_steps, options_.training)) return StopRequest::none;
+  if (!is_past_grace_period(options_.denoise.training.num_steps, options_.training)) return StopRequest::none;
   for (const evaluation::MethodFigures& row : result->rows) {
     if (row.dead_seeds.empty()) continue;
     throw base::ErrorOnAllRanks(
@@ -256,7 +257,7 @@ void JobStages::check_stage(Stage& stage, const TrainingPlan& plan, const data::
   parts_.communicator.barrier();
   if (parts_.communicator.rank() == 0) fs::remove_all(folder);
   parts_.communicator.barrier();
-  parts_.console.say(fmt::format("{}: data, networks, and a checkpoint written and read: in order", plan.title));
+  parts_.console.info(fmt::format("{}: data, networks, and a checkpoint written and read: in order", plan.title));
 }
 
 void JobStages::check_without_training() {

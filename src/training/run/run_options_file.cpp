@@ -42,9 +42,9 @@ std::string forbidden_changes(const std::map<std::string, std::string>& before, 
 
 // A run that has none has nothing to contradict: its options may still be corrected.
 bool has_checkpoint(const std::filesystem::path& run_folder) {
-  for (const auto& phase : std::filesystem::directory_iterator(run_folder)) {
+  for (const auto& training : std::filesystem::directory_iterator(run_folder)) {
     std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(phase.path() / "checkpoints", ignored)) {
+    for (const auto& entry : std::filesystem::directory_iterator(training.path() / "checkpoints", ignored)) {
       if (entry.path().filename().string().starts_with("step_")) return true;
     }
   }

@@ -34,10 +34,10 @@ class StopRequests {
 
 template <typename Work>
 auto StopRequests::run_stoppable(base::StopRequest& stop, const Work& work) const {
-  constexpr double kLifeSeconds = 10.0;  // between signs of life in the ledger
+  constexpr double kHeartbeatSeconds = 10.0;  // between heartbeats in the ledger
   distributed::StopAgreement agreement(communicator_);
   auto value = work([&] {
-    ledger_.note_life(kLifeSeconds);
+    ledger_.note_heartbeat(kHeartbeatSeconds);
     stop = agreement.exchange(requested());
     return stop != base::StopRequest::none;
   });

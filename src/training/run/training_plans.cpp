@@ -26,7 +26,7 @@ TrainingPlan pretrain_plan(const JobOptions& options) {
           .global_batch = batch,
           .schedule = schedule_of(training.learning_rate, training.num_steps, batch, options.training),
           .seed = options.run.seed,
-          .phase = kPretrainFolder};
+          .folder = kPretrainFolder};
 }
 
 data::LoaderOptions pretrain_loader(const JobOptions& options, at::ScalarType dtype) {
@@ -60,7 +60,7 @@ TrainingPlan denoiser_plan(const JobOptions& options, const DenoiserTraining& tr
           .global_batch = batch,
           .schedule = schedule_of(denoiser.learning_rate, denoiser.num_steps, batch, options.training),
           .seed = training.seed,
-          .phase = training.folder};
+          .folder = training.folder};
 }
 
 data::LoaderOptions denoiser_loader(const JobOptions& options, std::uint64_t seed, at::ScalarType dtype) {

@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "data/shards/rank_walk.hpp"
 #include "evaluation/dead_network.hpp"
-#include "evaluation/image_figures.hpp"
+#include "evaluation/image_metrics.hpp"
 #include "evaluation/prepared_slice.hpp"
 #include "language/vocabulary.hpp"
 #include "losses/leda_loss.hpp"
@@ -32,7 +32,7 @@ AdamOptions adam_of(const DenoiserTrainingOptions& training) { return {training.
 
 }  // namespace
 
-bool has_had_its_chance(std::int64_t step, const TrainingOptions& training) {
+bool is_past_grace_period(std::int64_t step, const TrainingOptions& training) {
   return step >= training.num_warm_up_steps + kGraceSteps;
 }
 
@@ -117,9 +117,9 @@ LossReport DenoiserStage::train_step(const data::StepBatch& batch, bool is_logge
   return report.entries();
 }
 
-std::vector<SkippedUpdates> DenoiserStage::settle_updates() {
+std::vector<SkippedUpdates> DenoiserStage::collect_skipped_updates() {
   std::vector<SkippedUpdates> skipped;
-  trained_.settle(skipped);
+  trained_.collect_skipped_updates(skipped);
   return skipped;
 }
 
@@ -151,18 +151,18 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
   const data::SliceLoader loader(context_.validation,
                                  {.window = context_.window, .dtype = context_.settings.dtype, .needs_low_dose = true});
   PatientMeans means(context_.validation, {"rmse_hu", "low_dose_rmse_hu"});
-  evaluation::DeadNetworkSums life_signs;
+  evaluation::DeadNetworkSums dead_network_sums;
   const auto visit = [&](std::int64_t id) {
     const data::SampleRef sample{0, id};
     const ct::ImageBatch batch = loader.load({&sample, 1});
     const at::Tensor denoised = denoise(batch.low_dose).cpu();
-    life_signs.add(denoised, batch.low_dose, batch.normal_dose);
+    dead_network_sums.add(denoised, batch.low_dose, batch.normal_dose);
     const evaluation::PreparedSlice slice = evaluation::prepare_slice(context_.validation, id, context_.window);
     if (!slice.measurable) return;
     const at::Tensor denoised_hu = ct::to_hu(denoised[0][0].to(at::kDouble), context_.window);
     const auto rmse_hu = [&](const at::Tensor& image_hu) {
-      return evaluation::measure_image(image_hu, slice.references_hu.front(), context_.window,
-                                       slice.body)[evaluation::kRmseFigure];
+      return evaluation::rmse(evaluation::clipped_hu(image_hu, context_.window), slice.references_hu.front(),
+                              slice.body);
     };
     means.add(id, {rmse_hu(denoised_hu), rmse_hu(slice.low_dose_hu)});
   };
@@ -170,14 +170,14 @@ std::optional<ValidationReport> DenoiserStage::validate(std::int64_t step, const
   if (!data::walk_by_rank(context_.validation.num_slices(), context_.communicator, walk, visit)) return std::nullopt;
   ValidationReport report{.figures = means.reduce(context_.communicator), .criterion_name = "RMSE inside the body"};
   report.criterion = report.figures.front().value;
-  const bool had_its_chance = has_had_its_chance(step, context_.training);
-  if (had_its_chance) report.untrained_criterion = report.figures.back().value;
-  distributed::all_reduce(context_.communicator, life_signs.sums());
-  if (had_its_chance && life_signs.is_dead()) {
+  const bool past_grace_period = is_past_grace_period(step, context_.training);
+  if (past_grace_period) report.untrained_criterion = report.figures.back().value;
+  distributed::all_reduce(context_.communicator, dead_network_sums.sums());
+  if (past_grace_period && dead_network_sums.is_dead()) {
     throw base::ErrorOnAllRanks(
         base::ExitCode::non_finite,
         {.what = fmt::format("the denoiser died: after {} steps it takes away none of the noise", step),
-         .value = fmt::format("{:.2g} of (low dose - normal dose) is gone from its output", life_signs.share()),
+         .value = fmt::format("{:.2g} of (low dose - normal dose) is gone from its output", dead_network_sums.share()),
          .why = "its hidden units are off for every input; such a network does not recover",
          .remedy = "lower denoiser.learning_rate or denoiser.input_scale, lengthen training.num_warm_up_steps, or take "
                    "another run.seed"});

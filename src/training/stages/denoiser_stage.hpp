@@ -20,7 +20,7 @@
 namespace leda::training {
 
 // Whether a denoiser after `step` updates may be judged: a fresh one still copies its input, or is far worse than it.
-bool has_had_its_chance(std::int64_t step, const TrainingOptions& training);
+bool is_past_grace_period(std::int64_t step, const TrainingOptions& training);
 
 class DenoiserStage : public Stage {
  public:
@@ -30,7 +30,7 @@ class DenoiserStage : public Stage {
                 double leda_weight, std::optional<model_files::AutoencoderFile> autoencoder);
 
   LossReport train_step(const data::StepBatch& batch, bool is_logged) override;
-  std::vector<SkippedUpdates> settle_updates() override;
+  std::vector<SkippedUpdates> collect_skipped_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   // Throws Error(non_finite) on every rank when the network died: it takes away none of the noise.
   std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;

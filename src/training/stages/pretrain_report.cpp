@@ -61,7 +61,7 @@ void draw_token_usage(const std::filesystem::path& folder, logging::Console& con
     if (charts.front().curves.empty()) return;
     pictures::write_charts_png(folder / "token_usage.png", charts, "steps");
   } catch (const base::Error& fault) {
-    console.warn(fmt::format("no picture of the token usage: {}", fault.what()));
+    console.warning(fmt::format("the picture of the token usage could not be drawn: {}", fault.what()));
   }
 }
 
@@ -74,8 +74,8 @@ void report_word_maps(const PretrainStage& stage, const StageContext& context, c
     storage::write_file_durably(folder / "word_maps.json", word_maps_json(scores));
   }
   for (const WordMapScore& score : scores) {
-    context.console.say(fmt::format("word maps, {}: {:.3f} of the last level's tokens name the right tissue",
-                                    score.name, language::balanced_match(score.counts.back()).share));
+    context.console.info(fmt::format("word maps, {}: {:.3f} of the last level's tokens name the right tissue",
+                                     score.name, language::balanced_match(score.counts.back()).share));
   }
 }
 

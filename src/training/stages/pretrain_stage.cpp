@@ -11,7 +11,7 @@
 
 #include "base/error.hpp"
 #include "data/shards/rank_walk.hpp"
-#include "language/codebook_control.hpp"
+#include "language/codebook_ablation.hpp"
 #include "language/tissue_match.hpp"
 #include "losses/perceptual_loss.hpp"
 #include "losses/reconstruction_loss.hpp"
@@ -58,7 +58,7 @@ void require_one_codebook(const std::string& hash, distributed::Communicator& co
 
 void warn_of_single_channel_norms(const models::AutoencoderOptions& options, logging::Console& console) {
   if (!models::normalises_single_channels(options)) return;
-  console.warn(fmt::format(
+  console.warning(fmt::format(
       "autoencoder.norm_groups = {} for {} channels: each channel is normalised by itself, and on crops of even "
       "brightness the LEDA loss of stage 2 then has gradients that dwarf the pixel loss's; norm_groups = {} puts some "
       "channels into each group",
@@ -81,7 +81,7 @@ void add_tissue_figures(const at::Tensor& pure_matches, ValidationReport& report
 at::Tensor codebook_of(const language::Vocabulary& vocabulary, const VocabularyOptions& options,
                        const models::TensorSettings& settings) {
   const at::Tensor codebook = language::make_codebook(vocabulary, options.normalise_rows, settings.dtype);
-  return language::control_codebook(codebook, options.control, settings.seed);
+  return language::ablate_codebook(codebook, options.ablation, settings.seed);
 }
 
 }  // namespace
@@ -214,10 +214,10 @@ LossReport PretrainStage::train_step(const data::StepBatch& batch, bool) {
   return report.entries();
 }
 
-std::vector<SkippedUpdates> PretrainStage::settle_updates() {
+std::vector<SkippedUpdates> PretrainStage::collect_skipped_updates() {
   std::vector<SkippedUpdates> skipped;
-  trained_.settle(skipped);
-  if (adversarial_) adversarial_->network().settle(skipped);
+  trained_.collect_skipped_updates(skipped);
+  if (adversarial_) adversarial_->network().collect_skipped_updates(skipped);
   return skipped;
 }
 

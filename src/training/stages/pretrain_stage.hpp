@@ -32,7 +32,7 @@ class PretrainStage : public Stage {
                 const language::Vocabulary& vocabulary, std::optional<language::WordScores> word_scores = std::nullopt);
 
   LossReport train_step(const data::StepBatch& batch, bool is_logged) override;
-  std::vector<SkippedUpdates> settle_updates() override;
+  std::vector<SkippedUpdates> collect_skipped_updates() override;
   std::vector<logging::Scalar> interval_figures() override;
   std::optional<ValidationReport> validate(std::int64_t step, const std::function<bool()>& should_stop) override;
   StageState state() const override;

@@ -14,7 +14,7 @@
 #include "checkpoint/checkpoint_store.hpp"
 #include "data/loading/batch_prefetcher.hpp"
 #include "logging/scalar.hpp"
-#include "training/update/non_finite_policy.hpp"
+#include "training/update/non_finite_gradient.hpp"
 
 namespace leda::training {
 
@@ -48,7 +48,7 @@ class Stage {
   virtual LossReport train_step(const data::StepBatch& batch, bool is_logged) = 0;
   // What is known by now of updates that were not made since the last call: one entry for each network that had any.
   // Throws NonFiniteGradientError where training.on_non_finite is not skip. May wait for the device.
-  virtual std::vector<SkippedUpdates> settle_updates() = 0;
+  virtual std::vector<SkippedUpdates> collect_skipped_updates() = 0;
   // What is counted over many steps (token usage, say), summed over ranks, and started afresh.
   virtual std::vector<logging::Scalar> interval_figures() = 0;
   // `step` updates have been made. `should_stop`: as of data::RankWalk; nullopt where it said so.

@@ -7,16 +7,16 @@
 #include <stdexcept>
 #include <utility>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 
 namespace leda::training {
 
 StepReport::StepReport(std::vector<std::string> names, const data::StepBatch& batch,
                        const distributed::Communicator& communicator, bool is_reproducible, at::Device device)
     : is_reproducible_(is_reproducible), num_ranks_(communicator.size()) {
-  const auto share = distributed::share_of_rank(batch.global_count, communicator.rank(), communicator.size());
-  first_position_ = share.first;
-  speaks_for_all_ = share.first == 0 && share.size() > 0;
+  const auto partition = distributed::partition_of_rank(batch.global_count, communicator.rank(), communicator.size());
+  first_position_ = partition.first;
+  holds_first_sample_ = partition.first == 0 && partition.size() > 0;
   for (std::string& name : names) {
     const std::vector<std::int64_t> shape =
         is_reproducible ? std::vector{batch.global_count} : std::vector<std::int64_t>();
@@ -44,7 +44,7 @@ void StepReport::set_shared(const std::string& name, const at::Tensor& value) {
   // Reports are summed over ranks: each has its share of it, or one has it all.
   if (!is_reproducible_) {
     sum.copy_(value.detach() / num_ranks_);
-  } else if (speaks_for_all_) {
+  } else if (holds_first_sample_) {
     sum.select(0, 0).copy_(value.detach());
   }
 }

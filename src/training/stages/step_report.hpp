@@ -33,7 +33,7 @@ class StepReport {
 
   bool is_reproducible_;
   std::int64_t first_position_;
-  bool speaks_for_all_;  // holds the first sample
+  bool holds_first_sample_;  // and adds for all ranks what they share
   double num_ranks_;
   LossReport entries_;
 };

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <utility>
 
-#include "distributed/core/sample_share.hpp"
+#include "distributed/core/batch_partition.hpp"
 
 namespace leda::training {
 
@@ -15,7 +15,7 @@ TermGradients::TermGradients(std::vector<Term> terms, std::int64_t global_count,
                              distributed::Communicator& communicator, at::Device device)
     : terms_(std::move(terms)),
       communicator_(communicator),
-      next_image_(distributed::share_of_rank(global_count, communicator.rank(), communicator.size()).first),
+      next_image_(distributed::partition_of_rank(global_count, communicator.rank(), communicator.size()).first),
       squares_(at::zeros({global_count, static_cast<std::int64_t>(terms_.size())},
                          at::TensorOptions(at::kDouble).device(device))) {}
 

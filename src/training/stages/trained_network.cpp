@@ -29,8 +29,8 @@ void TrainedNetwork::begin_step(const data::StepBatch& batch, std::size_t num_mi
   updater_->begin_step(batch.step, static_cast<int>(num_micro_batches), batch.global_count);
 }
 
-void TrainedNetwork::settle(std::vector<SkippedUpdates>& skipped) {
-  if (auto updates = updater_->settle()) skipped.push_back(*std::move(updates));
+void TrainedNetwork::collect_skipped_updates(std::vector<SkippedUpdates>& skipped) {
+  if (auto updates = updater_->collect_skipped_updates()) skipped.push_back(*std::move(updates));
 }
 
 void TrainedNetwork::append_state(StageState& state) const {

@@ -34,8 +34,8 @@ class TrainedNetwork {
   void accumulate(const at::Tensor& loss, bool is_last_micro_batch) { updater_->accumulate(loss, is_last_micro_batch); }
   // ParameterUpdater::update at the rate of the step begun.
   Update update() { return updater_->update(schedule_.rate(step_)); }
-  // ParameterUpdater::settle, added to `skipped`.
-  void settle(std::vector<SkippedUpdates>& skipped);
+  // ParameterUpdater::collect_skipped_updates, added to `skipped`.
+  void collect_skipped_updates(std::vector<SkippedUpdates>& skipped);
 
   // Weights, moments and the plan of the buckets.
   void append_state(StageState& state) const;

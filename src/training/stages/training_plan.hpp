@@ -15,7 +15,7 @@ struct TrainingPlan {
   std::int64_t global_batch = 1;
   LearningRateSchedule schedule;  // of the network that the stage is for
   std::uint64_t seed = 0;
-  std::string phase{};  // its folder's name, by which the ledger knows it over all starts
+  std::string folder{};  // within the run folder, by which the ledger knows it over all starts
 };
 
 }  // namespace leda::training

@@ -115,7 +115,7 @@ Update ParameterUpdater::update_on_device(double learning_rate, const at::Tensor
   return {norm, is_skipped};
 }
 
-std::optional<SkippedUpdates> ParameterUpdater::settle() {
+std::optional<SkippedUpdates> ParameterUpdater::collect_skipped_updates() {
   SkippedUpdates skipped = std::exchange(skipped_, {});
   std::int64_t most_in_a_row = 0;
   if (!synchronizer_.checks_before_sum()) {

@@ -3,7 +3,7 @@
 //
 // An update whose gradients are not finite is not made: weights, moments and their count stay as they were. With the
 // check before the sum the host knows at once; with the check on the device the update is masked there, and
-// settle() is when the host learns of it.
+// collect_skipped_updates() is when the host learns of it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,7 +18,7 @@
 #include "models/network.hpp"
 #include "training/options/job_options.hpp"
 #include "training/update/adam.hpp"
-#include "training/update/non_finite_policy.hpp"
+#include "training/update/non_finite_gradient.hpp"
 
 namespace leda::training {
 
@@ -56,7 +56,7 @@ class ParameterUpdater {
   Update update(double learning_rate);
   // The updates that were not made since the last call, if any; where on_non_finite is not skip, or the limit of skips
   // in a row was reached, thrown as NonFiniteGradientError. Collective; waits for the device.
-  std::optional<SkippedUpdates> settle();
+  std::optional<SkippedUpdates> collect_skipped_updates();
 
   const distributed::BucketPlan& plan() const { return synchronizer_.plan(); }
   Adam& optimiser() { return adam_; }
@@ -79,7 +79,7 @@ class ParameterUpdater {
   std::int64_t step_ = 0;
   SkippedUpdates skipped_;         // with the check before the sum
   std::int64_t num_in_a_row_ = 0;  // skips since the last update that was made
-  // With the check there, int64 [4]: count, first step, skips in a row, most in a row since settle().
+  // With the check there, int64 [4]: count, first step, skips in a row, most in a row since collect_skipped_updates().
   at::Tensor skipped_on_device_;
 };
 

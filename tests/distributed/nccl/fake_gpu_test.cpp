@@ -47,7 +47,7 @@ class FakeGpu : public testing::Test {
     ncclCommDestroy(communicator_);
     cudaStreamDestroy(stream_);
   }
-  bool complains(const std::string& text) const {
+  bool reports(const std::string& text) const {
     const auto violations = machine_.violations();
     return std::any_of(violations.begin(), violations.end(),
                        [&](const std::string& violation) { return violation.find(text) != std::string::npos; });
@@ -77,7 +77,7 @@ TEST_F(FakeGpu, SeesAReadBeforeTheEventThatFillsTheBuffer) {
   connect();
   machine_.launch_write(values_.data(), sizeof values_, [] {});
   sum(64);
-  EXPECT_TRUE(complains("reads a buffer without waiting for the compute stream, which writes it"));
+  EXPECT_TRUE(reports("reads a buffer without waiting for the compute stream, which writes it"));
   end();
 }
 
@@ -85,9 +85,9 @@ TEST_F(FakeGpu, SeesAResultReadTooEarlyAndABufferWrittenTooEarly) {
   connect();
   sum(32);
   machine_.launch_read(values_.data(), 4);
-  EXPECT_TRUE(complains("the compute stream reads a buffer without waiting for collective 0"));
+  EXPECT_TRUE(reports("the compute stream reads a buffer without waiting for collective 0"));
   machine_.launch_write(values_.data() + 31, 4, [] {});
-  EXPECT_TRUE(complains("the compute stream writes a buffer without waiting for collective 0"));
+  EXPECT_TRUE(reports("the compute stream writes a buffer without waiting for collective 0"));
   const std::size_t num_violations = machine_.violations().size();
   machine_.launch_write(values_.data() + 32, 4, [] {});  // beyond it
   EXPECT_EQ(machine_.violations().size(), num_violations);
@@ -99,17 +99,17 @@ TEST_F(FakeGpu, NamesWhatDiffersBetweenRanks) {
   connect();
   sum(rank_ == 1 ? 3 : 4);
   cudaStreamSynchronize(stream_);
-  EXPECT_TRUE(complains("collectives differ in count: 4 on rank 0, 3 on rank 1"));
+  EXPECT_TRUE(reports("collectives differ in count: 4 on rank 0, 3 on rank 1"));
   sum(4, rank_ == 1 ? ncclInt64 : ncclFloat64);
   cudaStreamSynchronize(stream_);
-  EXPECT_TRUE(complains("collectives differ in type"));
+  EXPECT_TRUE(reports("collectives differ in type"));
   if (rank_ == 1) {
     ncclBroadcast(values_.data(), values_.data(), 4, ncclFloat32, 0, communicator_, stream_);
   } else {
     sum(4);
   }
   cudaStreamSynchronize(stream_);
-  EXPECT_TRUE(complains("collectives differ in kind"));
+  EXPECT_TRUE(reports("collectives differ in kind"));
   end();
 }
 
@@ -120,8 +120,8 @@ TEST_F(FakeGpu, SeesAMessageThatNobodyExpects) {
   ncclRecv(values_.data() + 8, 2, ncclFloat32, (rank_ + size_ - 1) % size_, communicator_, stream_);
   ncclGroupEnd();
   cudaStreamSynchronize(stream_);
-  EXPECT_TRUE(complains("rank 0 sends 16 bytes to rank"));
-  EXPECT_TRUE(complains("which expects 8"));
+  EXPECT_TRUE(reports("rank 0 sends 16 bytes to rank"));
+  EXPECT_TRUE(reports("which expects 8"));
   end();
 }
 
@@ -129,7 +129,7 @@ TEST_F(FakeGpu, SeesCallsAfterTheEnd) {
   connect();
   end();
   EXPECT_EQ(sum(4), ncclInvalidArgument);
-  EXPECT_TRUE(complains("ncclAllReduce after the communicator was destroyed"));
+  EXPECT_TRUE(reports("ncclAllReduce after the communicator was destroyed"));
 }
 
 TEST_F(FakeGpu, SeesWhatIsLeftBehind) {
@@ -156,7 +156,7 @@ TEST_F(FakeGpu, SeesOneDeviceTakenTwice) {
   ncclResult_t state = ncclInProgress;
   while (state == ncclInProgress) ncclCommGetAsyncError(communicator_, &state);
   EXPECT_EQ(state, ncclInvalidUsage);
-  EXPECT_TRUE(complains("Duplicate GPU detected : rank 0 and rank 1"));
+  EXPECT_TRUE(reports("Duplicate GPU detected : rank 0 and rank 1"));
 }
 
 }  // namespace

@@ -77,10 +77,11 @@ void train(Communicator& communicator, cudaStream_t compute_stream, const std::s
 
 // Arguments: the fault, and the folder for the ranks' last events.
 ExitCode run(const std::vector<std::string>& arguments, Communicator& mpi, leda::logging::Console&,
-             leda::distributed::RankWatch& watch) {
+             leda::distributed::HangDetector& hang_detector) {
   const std::string fault = arguments.at(0);
-  watch.watch(arguments.at(1), kTimeoutSeconds);
-  leda::distributed::WatchedCommunicator control(mpi, watch.journal(), /*check_calls=*/fault == "another_count");
+  hang_detector.watch(arguments.at(1), kTimeoutSeconds);
+  leda::distributed::WatchedCommunicator control(mpi, hang_detector.journal(),
+                                                 /*check_calls=*/fault == "another_count");
   MachineOptions options = kFaultyMachines.at(fault);
   if (control.rank() != kFaultyRank) options.faults = {};
   if (fault == "too_few_devices") options.num_devices = control.size() - 1;
@@ -94,10 +95,11 @@ ExitCode run(const std::vector<std::string>& arguments, Communicator& mpi, leda:
   {
     const auto nccl = control.watch_alike(std::make_unique<leda::distributed::NcclCommunicator>(
         control, control.local_rank(),
-        leda::distributed::DeviceOptions{.init_timeout_seconds = 1.0,
-                                         .timeout_seconds = kTimeoutSeconds,
-                                         .abort_timeout_seconds = 0.5,
-                                         .last_word = [&](const std::string& text) { return watch.last_word(text); }}));
+        leda::distributed::DeviceOptions{
+            .init_timeout_seconds = 1.0,
+            .timeout_seconds = kTimeoutSeconds,
+            .abort_timeout_seconds = 0.5,
+            .report_before_exit = [&](const std::string& text) { return hang_detector.report_before_exit(text); }}));
     train(*nccl, machine.compute_stream(), fault, gradients);
   }
   for (const std::string& violation : machine.violations()) std::puts(violation.c_str());

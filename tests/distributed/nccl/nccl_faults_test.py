@@ -108,7 +108,7 @@ class NcclFaults(unittest.TestCase):
         self.ends_with("kill", KILLED)
 
     def test_a_rank_stopped_in_the_middle_of_a_step(self):
-        self.ends_with("stop", COMMUNICATION, "no progress for 1.5 s", "rank 1 gives no sign of life")
+        self.ends_with("stop", COMMUNICATION, "no progress for 1.5 s", "rank 1 has sent no heartbeat")
         self.assertEqual(self.last_collectives([0, 2]), ["all_reduce of 1000 Float"] * 2)
 
 

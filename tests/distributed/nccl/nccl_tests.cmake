@@ -32,8 +32,8 @@ if(LEDA_HAS_NCCL)
   set(COMMUNICATOR_TESTS $<FILTER:$<TARGET_OBJECTS:distributed_test>,INCLUDE,/communicator_test[.]cpp>)
   set(SYNCHRONIZER_TESTS
     $<FILTER:$<TARGET_OBJECTS:distributed_test>,INCLUDE,/(gradient_synchronizer|differentiable_sum)_test[.]cpp>)
-  add_nccl_program(nccl_test leda_fake_gpu ${COMMUNICATOR_TESTS} ${SYNCHRONIZER_TESTS} distributed/nccl/fake_worlds.cpp
-    distributed/nccl/kernel_communicator.cpp ${NCCL_TEST_SOURCES})
+  add_nccl_program(nccl_test leda_fake_gpu ${COMMUNICATOR_TESTS} ${SYNCHRONIZER_TESTS}
+    distributed/nccl/fake_backends.cpp distributed/nccl/kernel_communicator.cpp ${NCCL_TEST_SOURCES})
   foreach(NUM_RANKS 1 2 3 4 5)
     add_nccl_test(nccl_${NUM_RANKS}_ranks nccl_test ${NUM_RANKS} "Mpi*:Nccl*:FakeGpu*" mpi)
   endforeach()
@@ -56,7 +56,7 @@ if(LEDA_HAS_NCCL)
       ENVIRONMENT "LEDA_BINARY_FOLDER=${CMAKE_BINARY_DIR}")
   endif()
 
-  add_nccl_program(real_nccl_test leda_real_nccl ${COMMUNICATOR_TESTS} distributed/gpu/device_worlds.cpp
+  add_nccl_program(real_nccl_test leda_real_nccl ${COMMUNICATOR_TESTS} distributed/gpu/device_backends.cpp
     distributed/gpu/real_nccl_test.cpp)
   add_nccl_test(real_nccl_without_gpu real_nccl_test 2 "RealNccl*" mpi gpu)
   foreach(NUM_RANKS 1 2 4)

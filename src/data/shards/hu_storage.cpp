@@ -1,7 +1,0 @@
-#include "data/shards/hu_storage.hpp"
-
-namespace leda::data {
-
-at::Tensor stored_hu(const at::Tensor& image_hu) { return image_hu.round().clamp(-32768, 32767).to(at::kShort); }
-
-}  // namespace leda::data
