@@ -100,11 +100,11 @@ TunedClassicalBaselines tune(const data::ShardCatalogue& validation, const ct::W
           .value;
   TunedClassicalBaselines tuned;
   tuned.tuning_slice_ids = ids;
-  tuned.baselines.push_back({.name = "best Gaussian",
+  tuned.baselines.push_back({.name = kBestGaussian,
                              .parameter = fmt::format("sigma {:.2f} pixels", sigma),
                              .parameter_value = sigma,
                              .denoise_hu = [sigma](const at::Tensor& image) { return gaussian_filter(image, sigma); }});
-  tuned.baselines.push_back({.name = "non-local means",
+  tuned.baselines.push_back({.name = kNonLocalMeans,
                              .parameter = fmt::format("h {:.1f} HU", h),
                              .parameter_value = h,
                              .denoise_hu = [h](const at::Tensor& image) { return non_local_means(image, h); }});

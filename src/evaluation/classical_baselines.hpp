@@ -16,8 +16,12 @@
 
 namespace leda::evaluation {
 
+// Their rows of a table.
+inline constexpr const char* kBestGaussian = "best Gaussian";
+inline constexpr const char* kNonLocalMeans = "non-local means";
+
 struct ClassicalBaseline {
-  std::string name{};       // "best Gaussian", "non-local means"
+  std::string name{};       // one of the above
   std::string parameter{};  // "sigma 0.52 pixels"
   double parameter_value = 0.0;
   std::function<at::Tensor(const at::Tensor& low_dose_hu)> denoise_hu{};  // H x W, clipped to the window

@@ -21,6 +21,21 @@
 namespace leda::evaluation {
 namespace {
 
+constexpr const char* kLowDose = "low dose";
+
+// A method of such a name would be taken for a seed of that row.
+void require_names_of_their_own(const std::vector<Method>& methods) {
+  for (const Method& method : methods) {
+    if (method.name != kLowDose && method.name != kBestGaussian && method.name != kNonLocalMeans) continue;
+    throw base::ErrorOnAllRanks(
+        base::ExitCode::options,
+        {.what = "a denoiser has the name of a row that every table has",
+         .value = method.name,
+         .why = "its figures would be mixed with those of that row",
+         .remedy = fmt::format("give it another name than {}, {} and {}", kLowDose, kBestGaussian, kNonLocalMeans)});
+  }
+}
+
 // One image of each slice; a trained method is one candidate per seed.
 struct Candidate {
   std::string name{};
@@ -33,7 +48,7 @@ struct Candidate {
 
 std::vector<Candidate> candidates_of(const TunedClassicalBaselines& tuned, const std::vector<Method>& methods) {
   std::vector<Candidate> candidates(1);
-  candidates[0].name = "low dose";
+  candidates[0].name = kLowDose;
   candidates[0].denoise_hu = [](const PreparedSlice& slice) { return slice.low_dose_hu; };
   for (const ClassicalBaseline& baseline : tuned.baselines) {
     Candidate candidate{.name = baseline.name, .parameter = baseline.parameter};
@@ -244,6 +259,7 @@ std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const
                                          distributed::Communicator& communicator, logging::Console& console) {
   const c10::NoGradGuard no_gradients;
   require_low_dose(test);
+  require_names_of_their_own(methods);
   const std::optional<TunedClassicalBaselines> found = tune_classical_baselines(
       validation, options.window, options.max_tuning_slices, communicator, options.should_stop);
   if (!found) return std::nullopt;

@@ -38,8 +38,9 @@ struct EvaluationOptions {
 };
 
 // Collective. Slices are shared out over the ranks; every rank returns the same result, to the last bit whatever the
-// number of ranks. Throws Error(data) for data without low dose or without a body, Error(non_finite) for a method that
-// answers with NaN. nullopt where should_stop said so.
+// number of ranks. Throws Error(options) for a method that has the name of a
+// row which every table has, Error(data) for data without low dose or without a body, Error(non_finite) for a method
+// that answers with NaN. nullopt where should_stop said so.
 std::optional<EvaluationResult> evaluate(const data::ShardCatalogue& test, const data::ShardCatalogue& validation,
                                          const std::vector<Method>& methods, const EvaluationOptions& options,
                                          distributed::Communicator& communicator, logging::Console& console);

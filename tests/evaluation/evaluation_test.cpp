@@ -171,6 +171,17 @@ TEST_F(Evaluation, NamesADeadNetwork) {
   EXPECT_NE(table_text(result).find("DEAD: with LEDA, seed 4"), std::string::npos);
 }
 
+TEST_F(Evaluation, RefusesTheNamesOfRowsThatEveryTableHas) {
+  const EvaluationResult result = evaluate_alone({});
+  ASSERT_EQ(result.rows.size(), 3u);
+  for (const MethodFigures& row : result.rows) {
+    Method method = four_methods()[0];
+    method.name = row.name;
+    const std::string said = test::refusal_message(base::ExitCode::options, [&] { evaluate_alone({method}); });
+    EXPECT_NE(said.find(row.name), std::string::npos) << said;
+  }
+}
+
 TEST_F(Evaluation, RefusesAnswersThatAreNotFinite) {
   const Method broken{.name = "broken", .seed = 2, .denoise_hu = [](const at::Tensor& low_dose_hu) {
                         return at::full_like(low_dose_hu, std::numeric_limits<double>::quiet_NaN());
