@@ -31,7 +31,7 @@ const std::vector<ProgramDescription>& command_descriptions() {
        .examples = {{"leda_data info --data.folder head_sets/train", ""}}},
       {.name = "leda_data verify",
        .summary = "checks every stored byte of a data set",
-       .description = "Ends with code 12 where one is not as it was written.",
+       .description = "Ends with code 11 where one is not as it was written, naming shard and slice.",
        .examples = {{"leda_data verify --data.folder head_sets/train", ""}}},
   };
   return descriptions;
@@ -50,8 +50,11 @@ ProgramDescription data_program() {
   return program;
 }
 
-const std::vector<std::string>& data_commands() {
-  static const std::vector<std::string> commands{"phantom", "import", "simulate", "split", "info", "verify"};
+std::vector<std::string> data_commands() {
+  std::vector<std::string> commands;
+  for (const ProgramDescription& description : command_descriptions()) {
+    commands.push_back(description.name.substr(description.name.find(' ') + 1));
+  }
   return commands;
 }
 
@@ -65,7 +68,7 @@ ProgramDescription data_command(const std::string& command) {
 }
 
 void bind_phantom_options(OptionTable& table, data::PhantomDatasetOptions& options) {
-  table.section("data", "writes labelled phantoms at normal and low dose");
+  table.section("data", data_command("phantom").summary);
   table.add("data.output", "folder of the new data set", &options.folder);
   table.add("data.num_patients", "patients, each another anatomy", &options.num_patients, {.range = at_least(1)});
   table.add("data.first_patient", "number of the first: other numbers, other patients", &options.first_patient,
@@ -86,7 +89,7 @@ void bind_phantom_options(OptionTable& table, data::PhantomDatasetOptions& optio
 }
 
 void bind_import_options(OptionTable& table, data::VolumeImportOptions& options) {
-  table.section("data", "turns another program's volume into shards");
+  table.section("data", data_command("import").summary);
   table.add("data.input", "an InVesalius project (.inv3), or a file of little-endian int16 HU", &options.input);
   table.add("data.output", "folder of the new data set", &options.output);
   table.add("data.patient", "pseudonym", &options.patient);
@@ -99,7 +102,7 @@ void bind_import_options(OptionTable& table, data::VolumeImportOptions& options)
 }
 
 void bind_simulate_options(OptionTable& table, data::DoseSimulationOptions& options) {
-  table.section("data", "adds low-dose partners to a data set by noise insertion");
+  table.section("data", data_command("simulate").summary);
   table.add("data.input", "folder of a data set; it stays as it is", &options.input);
   table.add("data.output", "folder of the new data set", &options.output);
   table.add("data.dose_fraction", "dose of the low-dose partner", &options.dose.dose_fraction,
@@ -115,7 +118,7 @@ void bind_simulate_options(OptionTable& table, data::DoseSimulationOptions& opti
 }
 
 void bind_split_options(OptionTable& table, data::SplitOptions& options) {
-  table.section("data", "divides a data set into train, validation and test");
+  table.section("data", data_command("split").summary);
   table.add("data.input", "folder of a data set; it stays as it is", &options.input);
   table.add("data.output", "folder that gets train/, validation/ and test/", &options.output);
   table.add("data.fractions", "shares of train,validation,test: of the patients, or of a single patient's slices",

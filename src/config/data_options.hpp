@@ -16,7 +16,7 @@ namespace leda::config {
 // leda_data without a command.
 ProgramDescription data_program();
 // In the order in which they are listed.
-const std::vector<std::string>& data_commands();
+std::vector<std::string> data_commands();
 // `command`: one of data_commands().
 ProgramDescription data_command(const std::string& command);
 

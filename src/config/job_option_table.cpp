@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "base/choice.hpp"
 #include "base/error.hpp"
 #include "config/job_sections.hpp"
 #include "ct/hounsfield.hpp"
 #include "losses/pixel_loss.hpp"
+#include "training/run/training_plans.hpp"
 
 namespace leda::config {
 namespace {
@@ -37,12 +36,9 @@ void check_published(const training::JobOptions& job) {
     refuse(option, value + ", with autoencoder.compatibility = published", "the published code has another",
            remedy + ", or autoencoder.compatibility = none");
   };
-  const auto runs = [&job](training::JobStage stage) {
-    return std::find(job.run.stages.begin(), job.run.stages.end(), stage) != job.run.stages.end();
-  };
   const auto list = [](const std::vector<int>& values) { return fmt::format("'{}'", fmt::join(values, ",")); };
   require(ct::window_of(job.data.window) == ct::window_of("leda"), "data.window", job.data.window, "leda");
-  if (runs(training::JobStage::pretrain)) {
+  if (training::has_stage(job, training::JobStage::pretrain)) {
     const auto& network = job.pretrain.autoencoder;
     const double commitment = job.pretrain.training.commitment_weight;
     const std::vector<int> attention = models::published_attention_levels(network);
@@ -59,7 +55,7 @@ void check_published(const training::JobOptions& job) {
     require(!network.normalise_latents, "autoencoder.normalise_latents", "true", "false");
     require(commitment == 1.0, "autoencoder.commitment_weight", fmt::format("{}", commitment), "1");
   }
-  if (runs(training::JobStage::denoise)) {
+  if (training::has_stage(job, training::JobStage::denoise)) {
     require(job.denoise.leda.weight == 0.0 || job.denoise.leda.weight == 0.5, "leda.weight",
             fmt::format("{}", job.denoise.leda.weight), "0.5 (or 0, the baseline)");
     require(job.denoise.leda.token_term == losses::TokenTerm::hard, "leda.token_term",

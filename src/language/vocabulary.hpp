@@ -27,8 +27,8 @@ Vocabulary load_vocabulary(const std::string& file);
 // Throws as load_vocabulary, which also compares the two.
 std::string stated_vocabulary_hash(const std::string& file);
 
-// Versions of the format: of 1 the hash is FNV-1a (64 bit), of 2 XXH3 (64 bit), which reads 100 MB some hundred times
-// as fast.
+// Versions of the format: of 1 the hash is FNV-1a (64 bit), byte by byte; of 2 XXH3 (64 bit), as of all other files
+// here.
 inline constexpr std::int64_t kVocabularyVersion = 2;
 // Over each word followed by a newline, then over the embeddings as little-endian float32, row by row.
 std::string vocabulary_hash(const std::vector<std::string>& words, const at::Tensor& embeddings,

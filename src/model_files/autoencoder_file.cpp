@@ -18,7 +18,6 @@ namespace {
 constexpr const char* kAutoencoderFormat = "leda-autoencoder";
 constexpr const char* kAutoencoderVersion = "1";
 constexpr const char* kControl = "vocabulary_control";
-constexpr const char* kCodebook = "quantize.embedding.weight";
 
 nlohmann::json options_json(const models::AutoencoderOptions& options) {
   return {{"channels", options.channels},
@@ -102,13 +101,14 @@ AutoencoderFile load_autoencoder(const std::filesystem::path& path, const models
     options.vocabulary_tile = vocabulary_tile;
     at::Tensor codebook;
     for (const auto& [name, tensor] : archive.tensors) {
-      if (name == kCodebook) codebook = tensor;
+      if (name == models::kCodebookName) codebook = tensor;
     }
     if (!codebook.defined()) {
-      throw base::Error(base::ExitCode::data, {.what = fmt::format("{}: entry {}", path.string(), kCodebook),
-                                               .value = "missing",
-                                               .why = "the words the autoencoder speaks in are its codebook",
-                                               .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
+      throw base::Error(base::ExitCode::data,
+                        {.what = fmt::format("{}: entry {}", path.string(), models::kCodebookName),
+                         .value = "missing",
+                         .why = "the words the autoencoder speaks in are its codebook",
+                         .remedy = "use the autoencoder.safetensors that stage 1 wrote"});
     }
     file.autoencoder = std::make_unique<models::Autoencoder>(options, codebook, settings);
   } catch (const nlohmann::json::exception& fault) {

@@ -81,7 +81,7 @@ Autoencoder::Autoencoder(const AutoencoderOptions& options, const at::Tensor& co
                                    {.in_channels = token_channels, .out_channels = latent_channels, .kernel = 1});
   }
   const at::Tensor own_codebook = codebook.detach().to(settings.dtype).clone();
-  codebook_ = scope.buffer("quantize.embedding.weight", own_codebook.contiguous());
+  codebook_ = scope.buffer(kCodebookName, own_codebook.contiguous());
 }
 
 at::Tensor Autoencoder::encode(const at::Tensor& images) const {

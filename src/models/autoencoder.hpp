@@ -26,6 +26,9 @@ constexpr std::array<std::string_view, 2> names_of(WordDistance) { return {"eucl
 enum class Compatibility { none, published };
 constexpr std::array<std::string_view, 2> names_of(Compatibility) { return {"none", "published"}; }
 
+// The codebook among an autoencoder's tensors, as the published state dict has it.
+inline constexpr const char* kCodebookName = "quantize.embedding.weight";
+
 // The defaults are the published network.
 struct AutoencoderOptions {
   int channels = 64;

@@ -148,7 +148,7 @@ const Command& command_of(const std::string& name) {
   for (const Command& command : kCommands) {
     if (name == command.name) return command;
   }
-  const std::vector<std::string>& names = leda::config::data_commands();
+  const std::vector<std::string> names = leda::config::data_commands();
   throw ErrorOnAllRanks(ExitCode::options,
                         {.what = "leda_data knows no such command",
                          .value = name,

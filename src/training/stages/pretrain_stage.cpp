@@ -22,8 +22,9 @@
 namespace leda::training {
 namespace {
 
-// In a checkpoint: the codebook among the networks' tensors, and its hash among the facts.
-constexpr const char* kCodebookEntry = "autoencoder.quantize.embedding.weight";
+// In a checkpoint: what the network's tensors begin with, the codebook among them, and its hash among the facts.
+constexpr const char* kPrefix = "autoencoder.";
+std::string codebook_entry() { return std::string(kPrefix) + models::kCodebookName; }
 constexpr const char* kCodebookHash = "codebook_hash";
 
 std::unique_ptr<models::PerceptualNetwork> make_perceptual(const AutoencoderTrainingOptions& training,
@@ -98,8 +99,8 @@ PretrainStage::PretrainStage(const StageContext& context, const PretrainOptions&
       candidate_words_(tissue_words_, losses::scored_codebook(autoencoder_.codebook(), autoencoder_.metric()),
                        options.words, autoencoder_.options().strides, autoencoder_.downsampling()),
       usage_(static_cast<std::int64_t>(options.autoencoder.strides.size()), vocabulary.size(), context.settings.device),
-      trained_({"autoencoder."}, autoencoder_.tensors(), {options.training.beta1, options.training.beta2},
-               plan.schedule, context) {
+      trained_({kPrefix}, autoencoder_.tensors(), {options.training.beta1, options.training.beta2}, plan.schedule,
+               context) {
   require_one_codebook(codebook_hash_, context_.communicator);
   warn_of_single_channel_norms(options.autoencoder, context_.console);
   if (options.adversarial.weight != 0.0) adversarial_ = std::make_unique<AdversarialTraining>(options, plan, context);
@@ -283,7 +284,7 @@ void PretrainStage::check_codebook_is_frozen() const {
 // checkpoints hold it.
 void PretrainStage::require_saved_codebook(StageState& state) const {
   const bool holds_it = std::any_of(state.networks.tensors.begin(), state.networks.tensors.end(),
-                                    [](const auto& entry) { return entry.first == kCodebookEntry; });
+                                    [](const auto& entry) { return entry.first == codebook_entry(); });
   if (holds_it) return;
   std::string then;
   for (const auto& [name, text] : state.facts) {
@@ -297,16 +298,15 @@ void PretrainStage::require_saved_codebook(StageState& state) const {
          .why = "its tokens would be other words from here on",
          .remedy = "restore vocabulary.file and run.seed, or start afresh with --new-run"});
   }
-  state.networks.tensors.emplace_back(kCodebookEntry, autoencoder_.codebook());
+  state.networks.tensors.emplace_back(codebook_entry(), autoencoder_.codebook());
 }
 
-// Of a network as large as the published one the codebook is a third of a checkpoint, and always the same: its hash
-// stands for it.
+// The codebook, 101 MB at published size, is always the same: its hash stands for it.
 StageState PretrainStage::state() const {
   check_codebook_is_frozen();
   StageState state;
   trained_.append_state(state);
-  std::erase_if(state.networks.tensors, [](const auto& entry) { return entry.first == kCodebookEntry; });
+  std::erase_if(state.networks.tensors, [](const auto& entry) { return entry.first == codebook_entry(); });
   if (adversarial_) adversarial_->network().append_state(state);
   state.facts.emplace_back(kCodebookHash, codebook_hash_);
   return state;
