@@ -175,4 +175,4 @@ ExitCode run(const Arguments& all_arguments, Communicator& communicator, Console
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_data", run); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "leda_data", run); }

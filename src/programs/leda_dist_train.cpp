@@ -47,4 +47,4 @@ ExitCode train(const std::vector<std::string>& arguments, leda::distributed::Com
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_dist_train", train); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "leda_dist_train", train); }

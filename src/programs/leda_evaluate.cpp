@@ -113,4 +113,4 @@ ExitCode evaluate(const std::vector<std::string>& arguments, leda::distributed::
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_evaluate", evaluate); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "leda_evaluate", evaluate); }

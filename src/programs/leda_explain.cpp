@@ -140,4 +140,4 @@ ExitCode explain(const std::vector<std::string>& arguments, leda::distributed::C
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "leda_explain", explain); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "leda_explain", explain); }

@@ -23,8 +23,9 @@ using WatchedProgramBody =
 // Starts MPI (one rank without mpirun), runs `body`, and turns exceptions into one message and the exit code of the
 // whole job: what every rank found by itself is said once, by rank 0; what one rank ran into carries its number, and
 // the others are ended with it. A call of exit() from within, which would leave the others waiting, ends them too.
-int run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body);
-int run_program(int argc, char** argv, const std::string& program_name, const WatchedProgramBody& body);
+// Ends the process, once MPI has ended and what was printed is written.
+[[noreturn]] void run_program(int argc, char** argv, const std::string& program_name, const ProgramBody& body);
+[[noreturn]] void run_program(int argc, char** argv, const std::string& program_name, const WatchedProgramBody& body);
 
 // Sets the threads of this rank's tensor operations; 0 = max(1, cores / ranks on this host), where ranks that are bound
 // to cores of their own keep those. Returns their number. Collective.

@@ -47,4 +47,4 @@ ExitCode measure(const std::vector<std::string>& arguments, leda::distributed::C
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "distributed_benchmark", measure); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "distributed_benchmark", measure); }

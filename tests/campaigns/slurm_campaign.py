@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 import traceback
+import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import slurm_cases  # noqa: E402
 from campaign_page import commit, mpirun_version, output_of, say  # noqa: E402
 from leda_job import checkpoints, endless, last_step, run  # noqa: E402
 from slurm_job import NUM_STEPS, SlurmTestCase  # noqa: E402
@@ -103,6 +105,45 @@ class Campaign(SlurmTestCase):
         return "pipeline.sh to its end, sweep.sh (2 seeds x red_cnn x {without, with}) to its table"
 
 
+class CaseRows(unittest.TestResult):
+    """A row of the table for each test of slurm_cases."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+        self.begun = time.monotonic()
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.begun = time.monotonic()
+
+    def add_row(self, test, text, passed):
+        event = test.id().rsplit(".", 1)[-1].removeprefix("test_")
+        launcher = "mpirun" if isinstance(test, slurm_cases.UnderMpirun) else "srun"
+        self.rows.append((event, launcher, text, time.monotonic() - self.begun, passed))
+        say(f"{event} {launcher}: {text} ({self.rows[-1][3]:.0f} s)")
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.add_row(test, "as docs/exit_codes.md and docs/slurm.md say", True)
+
+    def addFailure(self, test, error):
+        super().addFailure(test, error)
+        print(self.failures[-1][1])
+        self.add_row(test, "see the messages of the campaign", False)
+
+    def addError(self, test, error):
+        super().addError(test, error)
+        print(self.errors[-1][1])
+        self.add_row(test, "see the messages of the campaign", False)
+
+
+def rows_of_cases():
+    result = CaseRows()
+    unittest.defaultTestLoader.loadTestsFromModule(slurm_cases).run(result)
+    return result.rows
+
+
 EVENTS = ("requeue_without_warning", "node_lost", "requeue_limit", "time_limit", "pipeline_and_sweep")
 
 
@@ -110,8 +151,9 @@ def table(rows, seconds):
     slurm = output_of("slurmctld", "-V") or output_of("/usr/sbin/slurmctld", "-V")
     lines = [
         "# Jobs on a real Slurm", "",
-        "Made by `launch/campaign slurm`. What the scripts do: [slurm.md](../slurm.md). Preemption, cancellation and killed "
-        "ranks are in the test suite (`tests/end_to_end/slurm_test.py`).", "",
+        "Made by `launch/campaign slurm`. What the scripts do: [slurm.md](../slurm.md); codes: "
+        "[exit_codes.md](../exit_codes.md). Preemption, cancellation and killed ranks under srun are in the test suite "
+        "(`tests/end_to_end/slurm_test.py`).", "",
         f"- {len(rows)} events, {sum(passed for *_, passed in rows)} passed",
         f"- {slurm}, {mpirun_version()}; four nodes on one machine of {os.cpu_count()} cores; jobs of "
         f"2 nodes x 2 ranks, stage 1 of {NUM_STEPS} steps; SlurmdTimeout 10 s, KillWait 5 s",
@@ -124,12 +166,16 @@ def table(rows, seconds):
 
 
 def main(arguments):
-    names = arguments[1:] or EVENTS
+    names = arguments[1:] or (*EVENTS, "cases")
     campaign = Campaign()
     rows = []
     begun = time.monotonic()
+    if "cases" in names:
+        rows += rows_of_cases()
+        names = [name for name in names if name != "cases"]
     try:
-        Campaign.prepare()
+        if names:
+            Campaign.prepare()
         for name in names:
             for launcher in ("srun", "mpirun"):
                 campaign.begin(name, launcher)

@@ -19,8 +19,9 @@ std::vector<CommunicatorBackend> local_backends() {
                                                body(communicator);
                                              }}};
   for (const int num_ranks : {2, 3, 4, 5}) {
-    backends.push_back(
-        {"threads_" + std::to_string(num_ranks), [num_ranks](const Body& body) { run_ranks(num_ranks, body); }});
+    backends.push_back({.name = "threads_" + std::to_string(num_ranks),
+                        .run = [num_ranks](const Body& body) { run_ranks(num_ranks, body); },
+                        .carries_large_tensors = num_ranks == 2});
   }
   return backends;
 }

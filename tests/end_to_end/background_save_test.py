@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from leda_job import INJECTOR, JobTestCase, Running, checkpoints, endless, last_step, log_lines, run  # noqa: E402
 
-STEPS = 1000  # seconds, on a fast machine too
+STEPS = 500  # more than a second, on a fast machine too
 TRAINING = "without_leda"
 
 
@@ -74,13 +74,14 @@ class SlowDisk(JobTestCase):
                           if name.startswith(".")], [])
 
     def test_a_disk_that_hangs_at_the_end_is_named_and_ends_the_job(self):
-        ended = run(self.command_line("hung", distributed__timeout_seconds=4), ranks=2,
-                    variables=self.slow(f".step_{STEPS:08}_", 1, "silent"))
+        last = 24
+        ended = run(self.command_line("hung", distributed__timeout_seconds=4, denoiser__num_steps=last), ranks=2,
+                    variables=self.slow(f".step_{last:08}_", 1, "silent"))
         self.assert_ended(ended, 13)
         # On a busy machine both ranks come to the verdict.
         for verdict in re.findall(r"error, found by rank \d: (.*)", ended.errors) or [""]:
             self.assertIn("rank 0 stands still", verdict)
-            self.assertIn(f"checkpoint of step {STEPS}: waits for its writer", verdict)
+            self.assertIn(f"checkpoint of step {last}: waits for its writer", verdict)
 
 
 if __name__ == "__main__":

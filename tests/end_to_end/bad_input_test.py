@@ -42,6 +42,8 @@ def write_vocabulary(path, num_channels, **attributes):
 
 
 class BadInput(JobTestCase):
+    """Most is refused on one rank; that many ranks say the same thing once, and end together, is told by a few."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -71,24 +73,20 @@ class Options(BadInput):
         self.refuse([TRAIN, "--config", file], 10, file, "global_batsh", "training.global_batch")
 
     def test_value_of_the_wrong_kind(self):
-        self.refuse(self.job(denoiser__channels="many"), 10, "denoiser.channels", "whole number", "'many'",
-                    ranks=(2,))
-        self.refuse(self.job(leda__weight="0,5"), 10, "leda.weight", "decimal point", "'0,5'")
-        self.refuse(self.job(autoencoder__strides="4,x"), 10, "autoencoder.strides", "'4,x'")
+        self.refuse(self.job(denoiser__channels="many"), 10, "denoiser.channels", "whole number", "'many'")
 
     def test_value_out_of_range(self):
-        # Every option's range is tested in tests/config; here, that a refusal ends the job.
-        for option, value in (("training.global_batch", "0"), ("run.stages", "pretain"), ("data.window", "lungs")):
-            self.refuse(self.job(**{option: value}), 10, option, value)
+        # Every option's kind and range is tested in tests/config; here, that a refusal ends the job.
+        self.refuse(self.job(run__stages="pretain"), 10, "run.stages", "pretain")
 
     def test_options_that_contradict_each_other(self):
         other = self.folder / "other"
-        self.refuse([*self.job(), f"--run.folder={other}"], 10, "twice", "run.folder", ranks=(2,))
+        self.refuse([*self.job(), f"--run.folder={other}"], 10, "twice", "run.folder")
         self.refuse(self.job(autoencoder__strides="3,2,1"), 10, "autoencoder.strides", "3,2,1")
         self.refuse(self.job(words__placement="image", words__thresholds="0.5"), 10, "words.thresholds", "0.5")
 
     def test_option_file_that_is_not_there(self):
-        self.refuse([TRAIN, "--config", self.folder / "none.cfg"], 10, self.folder / "none.cfg", ranks=(2,))
+        self.refuse([TRAIN, "--config", self.folder / "none.cfg"], 10, self.folder / "none.cfg")
 
     def test_a_corrected_option_is_accepted_where_nothing_was_trained(self):
         options = {"run__stages": "baseline", "denoiser__num_steps": 4}
@@ -96,8 +94,7 @@ class Options(BadInput):
         self.assert_ended(run(self.job(denoiser__crop=32, **options)), 0)
 
     def test_perceptual_loss_without_its_weights(self):
-        self.refuse(self.job(autoencoder__perceptual_weight=1), 10, "autoencoder.perceptual_weights", "LPIPS",
-                    ranks=(2,))
+        self.refuse(self.job(autoencoder__perceptual_weight=1), 10, "autoencoder.perceptual_weights", "LPIPS")
         self.refuse(self.job(autoencoder__perceptual_weight=1, autoencoder__perceptual_weights=self.folder / "none"),
                     11, self.folder / "none")
 
@@ -111,12 +108,12 @@ class Data(BadInput):
         folder = self.copy_of_data()
         for shard in (folder / "validation").iterdir():
             shard.unlink()
-        self.refuse(self.job(data__folder=folder), 11, folder / "validation", "no *.h5 files", ranks=(2,))
+        self.refuse(self.job(data__folder=folder), 11, folder / "validation", "no *.h5 files")
 
     def test_truncated_shard(self):
         shard = self.copy_of_data() / "train" / "shard_00001.h5"
         os.truncate(shard, shard.stat().st_size // 2)
-        self.refuse(self.job(data__folder=self.folder / "data"), 11, shard, "truncated", ranks=(2,))
+        self.refuse(self.job(data__folder=self.folder / "data"), 11, shard, "truncated")
         os.truncate(shard, 0)
         self.refuse(self.job(data__folder=self.folder / "data"), 11, shard)
 
@@ -134,16 +131,14 @@ class Data(BadInput):
         shard = self.copy_of_data() / "train" / "shard_00001.h5"
         with h5py.File(shard, "a") as file:
             file.attrs.modify("version", np.int64(2))
-        self.refuse(self.job(data__folder=self.folder / "data"), 11, shard, "'version'", "2", "version 1",
-                    ranks=(2,))
+        self.refuse(self.job(data__folder=self.folder / "data"), 11, shard, "'version'", "2", "version 1")
 
     def test_shards_of_different_shapes(self):
         big = self.folder / "big"
         self.write_phantoms(big, size=80)
         mixed = self.copy_of_data("mixed")
         shutil.copy(big / "train" / "shard_00001.h5", mixed / "train" / "shard_00009.h5")
-        self.refuse(self.job(data__folder=mixed), 11, mixed / "train" / "shard_00009.h5", "64 x 64", "80 x 80",
-                    ranks=(2,))
+        self.refuse(self.job(data__folder=mixed), 11, mixed / "train" / "shard_00009.h5", "64 x 64", "80 x 80")
         unlike = self.copy_of_data("unlike")
         shutil.rmtree(unlike / "test")
         shutil.copytree(big / "test", unlike / "test")
@@ -162,11 +157,11 @@ class Data(BadInput):
                 "data.raw_spacing_mm": "1,1,1"})])
             self.assert_ended(ended, 0)
         self.refuse(self.job(data__folder=self.folder / "imported", run__stages="baseline"), 11,
-                    self.folder / "imported", "low-dose", "leda_data simulate", ranks=(2,))
+                    self.folder / "imported", "low-dose", "leda_data simulate")
 
     def test_image_sides_that_do_not_fit(self):
         self.refuse(self.job(denoiser__crop=40, run__stages="pretrain,denoise"), 11, "40 x 40", "multiples of 16",
-                    "denoiser.crop", ranks=(2,), before_training=False)
+                    "denoiser.crop", before_training=False)
         self.refuse(self.job(denoiser__crop=96, run__stages="baseline"), 10, "96", "64 x 64", "crop")
         self.refuse(self.job(data__source="phantoms", data__folder=self.folder / "odd", data__phantom_size=72), 10,
                     "72", "multiple of 16")
@@ -197,7 +192,7 @@ class Networks(BadInput):
             folder = self.folder / training
             shutil.copytree(self.wider / training, folder / training)
             self.refuse_resume(self.job(run_folder=folder, run__stages=stage), 11, folder / training / "checkpoints",
-                               "of another network", "--new-run", ranks=(2,))
+                               "of another network", "--new-run")
 
     def test_vocabulary_of_another_width(self):
         narrow = write_vocabulary(self.folder / "narrow.h5", 100)
@@ -208,11 +203,11 @@ class Networks(BadInput):
         # The same where the run has forgotten its options.
         (run_folder / "options.cfg").unlink()
         self.refuse_resume(self.job(vocabulary__file=narrow, run__stages="pretrain", autoencoder__num_steps=8), 11,
-                           run_folder / "pretrain" / "checkpoints", "of another network", ranks=(2,))
+                           run_folder / "pretrain" / "checkpoints", "of another network")
 
     def test_damaged_vocabulary(self):
         file = write_vocabulary(self.folder / "words.h5", 384, hash="0" * 16)
-        self.refuse(self.job(vocabulary__file=file), 11, file, "hash", "0" * 16, ranks=(2,))
+        self.refuse(self.job(vocabulary__file=file), 11, file, "hash", "0" * 16)
         self.refuse(self.job(vocabulary__file=write_vocabulary(file, 384, version=3)), 11, file, "version", "3")
         os.truncate(file, file.stat().st_size // 2)
         self.refuse(self.job(vocabulary__file=file), 11, file, "truncated")
@@ -220,8 +215,7 @@ class Networks(BadInput):
 
     def test_autoencoder_that_is_missing_or_no_autoencoder(self):
         missing = self.folder / "none.safetensors"
-        self.refuse(self.job(leda__autoencoder=missing, run__stages="denoise"), 11, missing, "leda.autoencoder",
-                    ranks=(2,))
+        self.refuse(self.job(leda__autoencoder=missing, run__stages="denoise"), 11, missing, "leda.autoencoder")
         self.refuse(self.job(run__stages="denoise"), 11, "autoencoder.safetensors does not exist", "add pretrain")
         denoiser = self.trained / "without_leda" / "denoiser.safetensors"
         self.refuse(self.job(leda__autoencoder=denoiser, run__stages="denoise"), 11, denoiser, "leda-denoiser")
@@ -231,14 +225,14 @@ class Networks(BadInput):
 
     def test_autoencoder_of_another_window(self):
         self.refuse(self.job(leda__autoencoder=self.autoencoder, data__window="abdomen", run__stages="denoise"), 10,
-                    "leda.autoencoder", "data.window", "abdomen", ranks=(2,))
+                    "leda.autoencoder", "data.window", "abdomen")
 
 
 class Folders(BadInput):
     def test_unwritable_run_folder(self):
         file = self.folder / "file"
         file.write_text("in the way")
-        self.refuse(self.job(run_folder=file / "run"), 12, file, ranks=(2,))
+        self.refuse(self.job(run_folder=file / "run"), 12, file)
         self.refuse(self.job(run_folder="/proc/nothing/run"), 12, "/proc/nothing")
 
     def test_file_size_limit(self):

@@ -61,9 +61,9 @@ class DataProgram(JobTestCase):
 
     def test_a_signal_leaves_whole_shards_and_the_next_call_the_rest(self):
         whole = self.folder / "whole"
-        many = {"num_patients": 4, "size": 256, "slices_per_patient": 8, "slices_per_shard": 2}
+        many = {"num_patients": 2, "size": 256, "slices_per_patient": 8, "slices_per_shard": 2}
         self.assert_done(run(self.phantom_command(whole, **many), ranks=2))
-        for ranks, number, code in ((None, signal.SIGINT, 86), (2, signal.SIGTERM, 86), (2, signal.SIGUSR1, 85)):
+        for ranks, number, code in ((None, signal.SIGINT, 86), (2, signal.SIGUSR1, 85)):
             folder = self.folder / f"stopped_{ranks}_{number}"
             with self.subTest(ranks=ranks, signal=number):
                 command = self.phantom_command(folder, **many)
@@ -76,7 +76,7 @@ class DataProgram(JobTestCase):
                 self.assertFalse((folder / "dataset.json").exists())
                 self.assertEqual(list(folder.glob(".shard_*")), [])
                 written = self.shard_bytes(folder)
-                self.assertLess(len(written), 16)
+                self.assertLess(len(written), 8)
                 self.assertEqual(written, {name: self.shard_bytes(whole)[name] for name in written})
                 self.assert_done(run(command, ranks))
                 self.assertEqual(self.shard_bytes(folder), self.shard_bytes(whole))

@@ -112,7 +112,7 @@ class FinishedJob(JobTestCase):
         evaluation = json.loads((self.run_folder / "evaluation" / "evaluation.json").read_text())
         wanted = numbers_in(evaluation)
         self.assertGreater(len(wanted), 100)
-        for ranks in (1, 4, 8):
+        for ranks in (1, 8):  # 4: launch/campaign resume elastic
             with self.subTest(ranks=ranks):
                 folder = self.folder / str(ranks)
                 ended = run(self.command(run_folder=folder), ranks=ranks, timeout=150)

@@ -1,4 +1,4 @@
-"""The same job on 1, 2, 4 and 8 ranks with distributed.reproducible: the same bits, from first step to chosen checkpoint.
+"""The same job on 1, 2 and 8 ranks with distributed.reproducible: the same bits, from first step to chosen checkpoint.
 
 usage: python reproducible_test.py
 """
@@ -42,14 +42,14 @@ class Reproducible(JobTestCase):
             "logged": logged,
         }
 
-    def test_one_two_four_and_eight_ranks_leave_the_same_bits(self):
-        for ranks in (1, 2, 4, 8):  # of eight, three have no sample at all
+    def test_one_two_and_eight_ranks_leave_the_same_bits(self):
+        for ranks in (1, 2, 8):  # of eight, three have no sample at all
             self.assert_ended(run(self.reproducible_job(f"on_{ranks}"), ranks=ranks), 0)
         for training in TRAININGS:
             alone = self.training_contents("on_1", training)
             self.assertEqual(alone["step"], "step_00000012")
             self.assertGreaterEqual(len(alone["logged"]), 12)
-            for ranks in (2, 4, 8):
+            for ranks in (2, 8):
                 with self.subTest(training=training, ranks=ranks):
                     together = self.training_contents(f"on_{ranks}", training)
                     for part in alone:

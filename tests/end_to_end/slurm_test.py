@@ -1,5 +1,5 @@
-"""The batch scripts of slurm/ on a real Slurm: preempted, cancelled, with a rank killed. Preemption under mpirun, lost
-nodes, limits, pipeline.sh and sweep.sh are launch/campaign slurm's.
+"""The batch scripts of slurm/ on a real Slurm: preempted, cancelled, with a rank killed, under srun. The same under mpirun,
+preemption without a warning, srun's exit codes, lost nodes, limits, pipeline.sh and sweep.sh are launch/campaign slurm's.
 
 usage: python slurm_test.py
 
@@ -7,19 +7,15 @@ Exits with 77, which ctest counts as skipped, where Slurm's packages are missing
 is a failure.
 """
 
-import os
-import signal
 import sys
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from leda_job import checkpoints, endless, last_step, run  # noqa: E402
-from private_slurm import end_without_packages, is_alive  # noqa: E402
+from leda_job import last_step, run  # noqa: E402
+from private_slurm import end_without_packages  # noqa: E402
 from slurm_job import NUM_STEPS, SlurmTestCase  # noqa: E402
-
-LAUNCHERS = ("srun", "mpirun")
 
 
 class Preemption(SlurmTestCase):
@@ -52,52 +48,10 @@ class Preemption(SlurmTestCase):
         self.assert_same_end(run_folder, self.undisturbed)
 
     def test_a_cancelled_job_stays_cancelled_and_has_a_checkpoint(self):
-        for launcher in LAUNCHERS:
-            with self.subTest(launcher):
-                run_folder = self.folder / launcher
-                job = self.submit("pretrain.sh", *self.options(run_folder, **endless("autoencoder")),
-                                  launcher=launcher)
-                self.wait_for_step(job, run_folder, 6)
-                ranks = self.slurm.ranks(job)
-                self.assertEqual(len(ranks), 4)
-                self.slurm.must("scancel", job)
-                self.assert_job(job, "CANCELLED")
-                self.slurm.wait_until(lambda: not self.slurm.processes(job), 20, "the end of all its processes")
-                self.assertEqual([rank for rank in ranks if is_alive(rank)], [])
-                self.assertEqual((self.slurm.state(job), self.slurm.restarts(job)), ("CANCELLED", 0), self.said(job))
-                self.assertTrue(checkpoints(run_folder / "pretrain"))
-                if launcher == "srun":  # mpirun may kill its ranks before they have saved
-                    self.assertIn("stopped and saved, on request", self.said(job))
+        self.assertIn("stopped and saved, on request", self.cancelled_job_stays_cancelled("srun"))
 
     def test_a_killed_rank_ends_the_job_as_a_failure(self):
-        for launcher in LAUNCHERS:
-            with self.subTest(launcher):
-                run_folder = self.folder / launcher
-                job = self.submit("pretrain.sh", *self.options(run_folder, **endless("autoencoder")),
-                                  launcher=launcher)
-                self.wait_for_step(job, run_folder, 6)
-                os.kill(self.slurm.ranks(job)[1], signal.SIGKILL)
-                self.assert_job(job, "FAILED", "137:0", seconds=30)
-                self.assertEqual(self.slurm.restarts(job), 0)
-                self.assertIn("failed with code 137", self.said(job))
-
-
-class PreemptionWithoutWarning(SlurmTestCase):
-    """Without preempt_send_user_signal: Slurm sends the steps TERM, and ends the job when the grace is over."""
-
-    cluster = {"warns": False, "grace": 8}
-
-    def test_the_script_waits_and_slurm_requeues(self):
-        run_folder = self.folder / "srun"
-        job = self.submit("pretrain.sh", *self.options(run_folder), launcher="srun")
-        self.wait_for_step(job, run_folder, 8)
-        self.preempt(1)
-        self.assert_job(job, "COMPLETED", "0:0", seconds=120)
-        said = self.said(job)
-        self.assertEqual(self.slurm.restarts(job), 1, said)
-        self.assertNotIn("; requeued", said, "Slurm itself has to")
-        self.assertRegex(said, rf"resumes after step \d+ of {NUM_STEPS}")
-        self.assertIn("stopped and saved, on request", said)
+        self.killed_rank_ends_the_job("srun")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 The environment variable LEDA_BINARY_FOLDER names the build folder; without it, build/ of this repository.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -233,6 +236,22 @@ def differing_files(found, wanted):
     return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
 
 
+@functools.cache
+def phantom_shards(size):
+    """Train, validation and test as TINY_OPTIONS wants them, written once in this process."""
+    folder = tempfile.TemporaryDirectory(prefix="leda_phantoms_")
+    atexit.register(folder.cleanup)
+    first = 0
+    for part, patients in (("train", 3), ("validation", 1), ("test", 1)):
+        ended = run([DATA, "phantom", *as_arguments({
+            "data.output": Path(folder.name) / part, "data.num_patients": patients, "data.first_patient": first,
+            "data.slices_per_patient": 4, "data.slices_per_shard": 4, "data.size": size})])
+        if ended.code != 0:
+            raise AssertionError(ended)
+        first += patients
+    return Path(folder.name)
+
+
 class JobTestCase(unittest.TestCase):
     """A folder for the class, `shared`, with the tiny job's phantoms, and one for each test, `folder`."""
 
@@ -247,14 +266,7 @@ class JobTestCase(unittest.TestCase):
 
     @classmethod
     def write_phantoms(cls, folder=None, size=64):
-        first = 0
-        for part, patients in (("train", 3), ("validation", 1), ("test", 1)):
-            ended = run([DATA, "phantom", *as_arguments({
-                "data.output": (folder or cls.data) / part, "data.num_patients": patients, "data.first_patient": first,
-                "data.slices_per_patient": 4, "data.slices_per_shard": 4, "data.size": size})])
-            if ended.code != 0:
-                raise AssertionError(ended)
-            first += patients
+        shutil.copytree(phantom_shards(size), folder or cls.data)
 
     def setUp(self):
         self.folder = self.shared / self.id().rsplit(".", 1)[-1]

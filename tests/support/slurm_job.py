@@ -1,10 +1,12 @@
 """What tests and campaigns of slurm/ share: a Slurm of their own, and jobs of its batch scripts that take seconds."""
 
 import json
+import os
 import re
+import signal
 
-from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, last_step
-from private_slurm import PrivateSlurm
+from leda_job import PROGRAMS, REPOSITORY, JobTestCase, checkpoints, endless, last_step
+from private_slurm import PrivateSlurm, is_alive
 
 NUM_STEPS = 120
 SIZE = ("--nodes=2", "--ntasks-per-node=2")
@@ -69,6 +71,33 @@ class SlurmTestCase(JobTestCase):
     def preempt(self, seconds=2):
         """A job of higher priority that needs all nodes; its number."""
         return self.slurm.submit("--partition=high", "--nodes=4", "--output=/dev/null", f"--wrap=sleep {seconds}")
+
+    def endless_job(self, launcher):
+        """Met in the middle: its number."""
+        run_folder = self.folder / launcher
+        job = self.submit("pretrain.sh", *self.options(run_folder, **endless("autoencoder")), launcher=launcher)
+        self.wait_for_step(job, run_folder, 6)
+        return job
+
+    def cancelled_job_stays_cancelled(self, launcher):
+        """All that the job wrote."""
+        job = self.endless_job(launcher)
+        ranks = self.slurm.ranks(job)
+        self.assertEqual(len(ranks), 4)
+        self.slurm.must("scancel", job)
+        self.assert_job(job, "CANCELLED")
+        self.slurm.wait_until(lambda: not self.slurm.processes(job), 20, "the end of all its processes")
+        self.assertEqual([rank for rank in ranks if is_alive(rank)], [])
+        self.assertEqual((self.slurm.state(job), self.slurm.restarts(job)), ("CANCELLED", 0), self.said(job))
+        self.assertTrue(checkpoints(self.folder / launcher / "pretrain"))
+        return self.said(job)
+
+    def killed_rank_ends_the_job(self, launcher):
+        job = self.endless_job(launcher)
+        os.kill(self.slurm.ranks(job)[1], signal.SIGKILL)
+        self.assert_job(job, "FAILED", "137:0", seconds=30)
+        self.assertEqual(self.slurm.restarts(job), 0)
+        self.assertIn("failed with code 137", self.said(job))
 
     def scripts_end_with_their_tables(self, launcher):
         """Both at once; the sweep over two seeds."""

@@ -251,7 +251,7 @@ TEST_P(NonFiniteGradients, SkipIsTheSameInterruptedOrNot) {
   for (const bool is_pretrain : {false, true}) {
     const test::TemporaryFolder straight;
     live(job(NonFiniteReaction::skip), straight.path(), {.is_pretrain = is_pretrain});
-    for (const int stop_after : {3, 5, 6}) {
+    for (const int stop_after : is_pretrain ? std::vector{5} : std::vector{3, 5, 6}) {
       const test::TemporaryFolder broken;
       live(job(NonFiniteReaction::skip), broken.path(), {.is_pretrain = is_pretrain, .stop_after = stop_after});
       live(job(NonFiniteReaction::skip), broken.path(), {.is_pretrain = is_pretrain});

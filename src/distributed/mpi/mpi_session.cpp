@@ -55,11 +55,21 @@ void prefer_ring_sums() {
   setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "1", /*overwrite=*/0);
 }
 
+namespace {
+
+// Open MPI starts a daemon beside a program that has no launcher, for MPI_Comm_spawn, which nothing here calls.
+void start_no_daemon() {
+  if (announced_world().size == 0) setenv("OMPI_MCA_ess_singleton_isolated", "1", /*overwrite=*/0);
+}
+
+}  // namespace
+
 MpiSession::MpiSession() : exceptions_at_start_(std::uncaught_exceptions()) {
   int is_running = 0;
   check_mpi(MPI_Initialized(&is_running), "MPI_Initialized");
   if (is_running == 0) {
     prefer_ring_sums();
+    start_no_daemon();
     const ExitDeadline deadline(kSecondsToStart, static_cast<int>(base::ExitCode::communication), kStartMessage);
     int granted = 0;
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &granted), "MPI_Init_thread");

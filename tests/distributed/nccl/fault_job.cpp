@@ -111,4 +111,4 @@ ExitCode run(const std::vector<std::string>& arguments, Communicator& mpi, leda:
 
 }  // namespace
 
-int main(int argc, char** argv) { return leda::programs::run_program(argc, argv, "fault_job", run); }
+int main(int argc, char** argv) { leda::programs::run_program(argc, argv, "fault_job", run); }

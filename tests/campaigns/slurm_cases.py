@@ -1,22 +1,14 @@
-"""What srun makes of the exit codes: the third table of docs/exit_codes.md, row by row, on a real Slurm.
-
-usage: python slurm_exit_codes_test.py
-
-Exits with 77 where Slurm's packages are missing; with CI=true in the environment that is a failure.
+"""Cases of launch/campaign slurm that each start their own jobs: what srun makes of the exit codes, row by row the third
+table of docs/exit_codes.md; preemption without a warning; what tests/end_to_end/slurm_test.py shows under srun, under mpirun.
 """
 
 import contextlib
 import os
 import signal
-import sys
-import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
-from leda_job import DATA, Running, checkpoints, last_step  # noqa: E402
-from private_slurm import end_without_packages, is_alive  # noqa: E402
-from slurm_job import SlurmTestCase  # noqa: E402
+from leda_job import DATA, Running, checkpoints, last_step
+from private_slurm import is_alive
+from slurm_job import NUM_STEPS, SlurmTestCase
 
 SRUN = ("srun", "--mpi=pmix", "--kill-on-bad-exit=0", "--wait=30", "--nodes=2", "--ntasks-per-node=1")
 
@@ -86,6 +78,27 @@ class WhatSrunMakesOfIt(SlurmTestCase):
             self.slurm.wait_until(lambda: not any(map(is_alive, ranks)), 40, "the end of the ranks")
 
 
-if __name__ == "__main__":
-    end_without_packages()
-    unittest.main(verbosity=2)
+class PreemptionWithoutWarning(SlurmTestCase):
+    """Without preempt_send_user_signal: Slurm sends the steps TERM, and ends the job when the grace is over."""
+
+    cluster = {"warns": False, "grace": 8}
+
+    def test_the_script_waits_and_slurm_requeues(self):
+        run_folder = self.folder / "srun"
+        job = self.submit("pretrain.sh", *self.options(run_folder), launcher="srun")
+        self.wait_for_step(job, run_folder, 8)
+        self.preempt(1)
+        self.assert_job(job, "COMPLETED", "0:0", seconds=120)
+        said = self.said(job)
+        self.assertEqual(self.slurm.restarts(job), 1, said)
+        self.assertNotIn("; requeued", said, "Slurm itself has to")
+        self.assertRegex(said, rf"resumes after step \d+ of {NUM_STEPS}")
+        self.assertIn("stopped and saved, on request", said)
+
+
+class UnderMpirun(SlurmTestCase):
+    def test_a_cancelled_job_stays_cancelled_and_has_a_checkpoint(self):
+        self.cancelled_job_stays_cancelled("mpirun")  # which may kill its ranks before they have said that they saved
+
+    def test_a_killed_rank_ends_the_job_as_a_failure(self):
+        self.killed_rank_ends_the_job("mpirun")
